@@ -1,0 +1,155 @@
+/**
+ * What the log is to its users (the file system, the mirror), and the port it stands on.
+ *
+ * Positions: a record is named by its `sequence`; an `Address` is where bytes stand. Addresses are
+ * the same at the primary and at every mirror, because records carry theirs and mirrors keep them.
+ */
+
+export interface Address {
+  readonly segment: number;
+  /** Bytes from the start of the segment. */
+  readonly offset: number;
+}
+
+/** A place in a log's history; `checksum` is the headerChecksum of record `sequence`. */
+export interface Position {
+  readonly sequence: number;
+  readonly epoch: number;
+  readonly checksum: number;
+}
+
+export interface Appended extends Address {
+  readonly sequence: number;
+  /** Address of the first body byte is (segment, bodyOffset). */
+  readonly bodyOffset: number;
+}
+
+export interface SegmentInfo {
+  readonly segment: number;
+  /** Bytes of the file, allocated zeros included. */
+  readonly bytes: number;
+}
+
+/** Called once. `error` is null on success. */
+export type Done = (error: Error | null) => void;
+
+/**
+ * The disk below a log: numbered segment files in one directory. `logfs/log` implements it on files,
+ * the simulator in memory with crashes and damage. Calls named `…Sync` or returning a value act at
+ * once; the others call back later, never before they return.
+ */
+export interface SegmentStore {
+  /** Existing segments in ascending order. */
+  list(): SegmentInfo[];
+  /**
+   * Makes `bytes` of `segment` allocated and zero beyond what is already there; makes the file (and
+   * makes its name durable) when it does not exist. Throws `SmfsError` NO_SPACE, having done nothing.
+   */
+  allocate(segment: number, bytes: number): void;
+  /** `from` onwards becomes zero and stays allocated as far as it was; durable when it returns. */
+  clear(segment: number, from: number): void;
+  write(segment: number, offset: number, parts: readonly Uint8Array[], done: Done): void;
+  /** What was written to `segment` before the call is durable when `done` is called. */
+  sync(segment: number, done: Done): void;
+  /** May give fewer bytes at the end of the file. Bytes are the caller's to keep. */
+  read(
+    segment: number,
+    offset: number,
+    length: number,
+    done: (error: Error | null, bytes: Uint8Array) => void,
+  ): void;
+  readSync(segment: number, offset: number, length: number): Uint8Array;
+  remove(segment: number): void;
+  /** Gives back the space kept for operations that free space; false when there is none left. */
+  releaseReserve(): boolean;
+  /** Takes that space again when the device has it. */
+  restoreReserve(): void;
+  /** Capacity and free bytes of the device, or of the quota when that is smaller. */
+  space(): { totalBytes: number; freeBytes: number };
+}
+
+export interface AppendOptions {
+  /** The operation frees space (unlink, truncate, checkpoint): it may use the reserve. */
+  readonly privileged?: boolean;
+}
+
+/** A record as it stands in the log, read back or received: `bytes` is all of it, padding too. */
+export interface RawRecord {
+  readonly sequence: number;
+  readonly bytes: Uint8Array;
+}
+
+export interface LogReader {
+  readonly id: Uint8Array;
+  /** The newest record. Sequence 0 when the log is empty. */
+  readonly head: Position;
+  readonly epoch: number;
+  /** All records up to here are in the kernel's hands: they survive this process. */
+  readonly writtenSequence: number;
+  /** All records up to here are on stable storage. */
+  readonly durableSequence: number;
+  /** Set after a write or sync failed for good: nothing more is acknowledged. */
+  readonly failure: Error | null;
+
+  /**
+   * Bytes at an address, from memory while they are not on disk yet. `done` may be called before
+   * this returns when the bytes are in memory.
+   */
+  read(
+    address: Address,
+    length: number,
+    done: (error: Error | null, bytes: Uint8Array) => void,
+  ): void;
+  /**
+   * Whole records from `sequence` on, up to about `maxBytes` (at least one when there is one).
+   * They need not be durable yet. Same rule for `done`. Fails NOT_FOUND when they were cleaned away.
+   */
+  readRecords(
+    sequence: number,
+    maxBytes: number,
+    done: (error: Error | null, records: RawRecord[]) => void,
+  ): void;
+  /** The position of a record, to compare histories. null when it is not there. */
+  positionOf(
+    sequence: number,
+    done: (error: Error | null, position: Position | null) => void,
+  ): void;
+
+  /** `done` is called when written (or durable) reaches `sequence`, or with the log's failure; at once when it already has. */
+  whenWritten(sequence: number, done: Done): void;
+  /** Starts a sync when one is needed. */
+  whenDurable(sequence: number, done: Done): void;
+  /** Called after each append (also of a mirror's), written and durable advance. Gives a function that stops it. */
+  subscribe(listener: () => void): () => void;
+}
+
+export interface LogWriter extends LogReader {
+  /**
+   * Appends one record, atomically. `fill` writes the metadata part, of exactly `metadataBytes`, in
+   * place, knowing the record's address. `body` is copied before this returns. Throws `SmfsError`:
+   * NO_SPACE, FENCED, TOO_LARGE, or the log's failure; then nothing happened and `fill` was not called.
+   */
+  append(
+    kind: number,
+    metadataBytes: number,
+    body: readonly Uint8Array[],
+    fill: (metadata: Uint8Array, at: Appended) => void,
+    options?: AppendOptions,
+  ): Appended;
+  /** Raises the epoch: every later append of an older writer is refused here and at mirrors. */
+  startEpoch(epoch: number, reason: number): Appended;
+  /** Tells the log where the newest checkpoint stands, for the next segment's header. */
+  noteCheckpoint(at: Appended): void;
+  /** Bytes of the segment that nothing refers to any more. */
+  free(address: Address, length: number): void;
+  liveBytes(segment: number): number;
+}
+
+/** Mirror side: takes records exactly as the primary wrote them. */
+export interface LogFollower extends LogReader {
+  /**
+   * Verifies and appends one whole record at the address it carries. Throws `SmfsError`: DAMAGED
+   * (checksums, bounds), NEWER_VERSION, OTHER_HISTORY (log id, chain, sequence), FENCED (epoch), NO_SPACE.
+   */
+  appendRaw(record: Uint8Array): Appended;
+}
