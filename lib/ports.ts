@@ -40,3 +40,11 @@ export interface CryptoPort {
     out: Uint8Array,
   ): number;
 }
+
+/** What shells log to; pino fits. Cores do not log: they return events and count. */
+export interface Logger {
+  debug(fields: object, message: string): void;
+  info(fields: object, message: string): void;
+  warn(fields: object, message: string): void;
+  error(fields: object, message: string): void;
+}
