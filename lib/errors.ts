@@ -56,6 +56,8 @@ const CODES = {
   UNSUPPORTED: "EOPNOTSUPP",
   TOO_LARGE: "E2BIG",
   NOT_FOUND: "ENOENT",
+  /** The operating system does not let this user do it. */
+  NOT_PERMITTED: "EPERM",
 } as const satisfies Record<string, ErrnoName>;
 
 export type ErrorCode = keyof typeof CODES;

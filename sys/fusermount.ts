@@ -1,0 +1,93 @@
+/**
+ * Mounting FUSE without root: fusermount3, which is set-uid root, opens /dev/fuse, mounts, and
+ * hands the descriptor back over a socket whose number it finds in _FUSE_COMMFD.
+ *
+ * 1. Make a socket pair; the child inherits one end as descriptor 3.
+ * 2. Run it to its end: the message with the descriptor waits in our end.
+ * 3. Take the message with recvmsg(2); the descriptor is its SCM_RIGHTS part (unix(7)).
+ */
+import { spawnSync } from "node:child_process";
+import { closeSync } from "node:fs";
+import { viewOf, struct, u32, i32, u64 } from "../lib/codec.ts";
+import { SmfsError } from "../lib/errors.ts";
+import { declare } from "./libc.ts";
+
+const AF_UNIX = 1;
+const SOCK_STREAM_CLOEXEC = 1 | 0o2000000;
+const SOL_SOCKET = 1;
+const SCM_RIGHTS = 1;
+const MSG_DONTWAIT = 0x40;
+const MSG_CMSG_CLOEXEC = 0x40000000;
+const COMMAND_TIMEOUT_MILLIS = 10_000;
+
+/** include/linux/socket.h, struct cmsghdr on 64-bit systems, with one descriptor. */
+const RightsMessage = struct("cmsghdr", {
+  length: u64("bytes with this header"),
+  level: i32("SOL_SOCKET"),
+  type: i32("SCM_RIGHTS"),
+  descriptor: i32("the number it has in this process"),
+  padding: u32("to a multiple of 8"),
+});
+const RIGHTS_LENGTH = 20;
+
+const socketpair = declare(
+  "socketpair",
+  "int socketpair(int domain, int type, int protocol, void *pair)",
+);
+const recvmsg = declare("recvmsg", "int64_t recvmsg(int fd, msghdr *message, int flags)");
+
+/** Mounts `mountpoint` with fusermount's options (comma-separated) and gives the descriptor. */
+export function fusermount(mountpoint: string, options: string): number {
+  const pair = Buffer.alloc(8);
+  socketpair(AF_UNIX, SOCK_STREAM_CLOEXEC, 0, pair);
+  const [ours, theirs] = [pair.readInt32LE(0), pair.readInt32LE(4)];
+  try {
+    run(["-o", options, "--", mountpoint], theirs);
+    return receiveDescriptor(ours);
+  } finally {
+    closeSync(ours);
+    closeSync(theirs);
+  }
+}
+
+/** Unmounts a mount of this user. `detach` as in umount(8) --lazy. */
+export function fuserunmount(mountpoint: string, how: "now" | "detach"): void {
+  run(how === "detach" ? ["-u", "-z", "--", mountpoint] : ["-u", "--", mountpoint]);
+}
+
+function run(args: string[], commFd?: number): void {
+  const done = spawnSync("fusermount3", args, {
+    stdio: ["ignore", "ignore", "pipe", commFd ?? "ignore"],
+    env: { ...process.env, _FUSE_COMMFD: "3" },
+    encoding: "utf8",
+    timeout: COMMAND_TIMEOUT_MILLIS,
+  });
+  if (done.error !== undefined) {
+    const what = "fusermount3 does not run; install the fuse3 package, or mount as root";
+    throw new SmfsError("UNSUPPORTED", what, done.error);
+  }
+  if (done.status === 0) return;
+  const busy = /busy/i.test(done.stderr);
+  throw new SmfsError(busy ? "BUSY" : "NOT_PERMITTED", `fusermount3: ${done.stderr.trim()}`);
+}
+
+function receiveDescriptor(socket: number): number {
+  const payload = Buffer.alloc(1);
+  const control = Buffer.alloc(RightsMessage.size);
+  const message = {
+    msg_name: null,
+    msg_namelen: 0,
+    msg_iov: [{ iov_base: payload, iov_len: payload.length }],
+    msg_iovlen: 1,
+    msg_control: control,
+    msg_controllen: control.length,
+    msg_flags: 0,
+  };
+  recvmsg(socket, message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+  const rights = RightsMessage.decode(viewOf(control), 0);
+  const expected = rights.level === SOL_SOCKET && rights.type === SCM_RIGHTS;
+  if (rights.length !== RIGHTS_LENGTH || !expected) {
+    throw new SmfsError("UNSUPPORTED", "fusermount3 handed over no descriptor");
+  }
+  return rights.descriptor;
+}
