@@ -1,0 +1,174 @@
+/**
+ * The metadata server of one machine (SMFS §4.1), embedded: which logs a store holds, where, and in
+ * which role. `store.json` in the store's directory, replaced atomically and synced with its
+ * directory, so that a crash leaves the old or the new one.
+ *
+ *   STORE/store.json        this file
+ *   STORE/log-<id>/         the segments of one log
+ *   STORE/setaside/         records that gave way to another history, kept for people
+ *   STORE/control.sock      the running process's control socket
+ */
+import { randomBytes } from "node:crypto";
+import {
+  closeSync,
+  existsSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  writeSync,
+} from "node:fs";
+import { join } from "node:path";
+import { z } from "zod";
+import { fromHex } from "../../lib/bytes.ts";
+import { messageOf, SmfsError } from "../../lib/errors.ts";
+
+const FILE = "store.json";
+const hex16 = z.string().regex(/^[0-9a-f]{32}$/);
+
+const Contents = z.strictObject({
+  /** Version of this file's layout. */
+  version: z.literal(1),
+  storeId: hex16,
+  role: z.enum(["primary", "mirror"]),
+  /** Epochs started here have at least this term; promotion raises it. */
+  term: z.int().min(0),
+  log: z
+    .strictObject({
+      id: hex16,
+      segmentBytes: z.int().positive(),
+      maxRecordBytes: z.int().positive(),
+    })
+    .nullable(),
+});
+type Contents = z.infer<typeof Contents>;
+
+export type Role = Contents["role"];
+export interface LogPlacement {
+  readonly id: Uint8Array;
+  readonly directory: string;
+  readonly segmentBytes: number;
+  readonly maxRecordBytes: number;
+}
+
+export class StoreRegistry {
+  readonly path: string;
+  private contents: Contents;
+
+  private constructor(path: string, contents: Contents) {
+    this.path = path;
+    this.contents = contents;
+  }
+
+  /** Makes a store in a directory that is missing or empty. */
+  static create(path: string, role: Role): StoreRegistry {
+    mkdirSync(path, { recursive: true, mode: 0o700 });
+    if (existsSync(join(path, FILE))) {
+      throw new SmfsError(
+        "BUSY",
+        `${path} already holds a store; remove it first to make a new one`,
+      );
+    }
+    if (readdirSync(path).length > 0) {
+      throw new SmfsError("BUSY", `${path} is not empty; a store needs a directory of its own`);
+    }
+    const registry = new StoreRegistry(path, {
+      version: 1,
+      storeId: randomBytes(16).toString("hex"),
+      role,
+      term: 0,
+      log: null,
+    });
+    registry.save();
+    return registry;
+  }
+
+  static open(path: string): StoreRegistry {
+    let text: string;
+    try {
+      text = readFileSync(join(path, FILE), "utf8");
+    } catch (error) {
+      const hint = `${path} holds no store; make one with 'smfs mkfs ${path}'`;
+      throw new SmfsError("NOT_FOUND", hint, error);
+    }
+    return new StoreRegistry(path, parseContents(path, text));
+  }
+
+  get role(): Role {
+    return this.contents.role;
+  }
+
+  get term(): number {
+    return this.contents.term;
+  }
+
+  get storeId(): Uint8Array {
+    return fromHex(this.contents.storeId);
+  }
+
+  get log(): LogPlacement | null {
+    const { log } = this.contents;
+    return log === null
+      ? null
+      : { ...log, id: fromHex(log.id), directory: join(this.path, `log-${log.id.slice(0, 8)}`) };
+  }
+
+  get setAsideDirectory(): string {
+    return join(this.path, "setaside");
+  }
+
+  get controlSocket(): string {
+    return join(this.path, "control.sock");
+  }
+
+  /** SMFS §4.2 `create()`: allots a place for a new log and remembers it. */
+  createLog(segmentBytes: number, maxRecordBytes: number, id = randomBytes(16)): LogPlacement {
+    const log = { id: Buffer.from(id).toString("hex"), segmentBytes, maxRecordBytes };
+    this.contents = { ...this.contents, log };
+    this.save();
+    const placement = this.log;
+    if (placement === null) throw new SmfsError("IO", "the new log was not recorded");
+    mkdirSync(placement.directory, { recursive: true, mode: 0o700 });
+    return placement;
+  }
+
+  /** From now on this store writes, in a later term than any it has seen. */
+  promote(term: number): void {
+    this.contents = { ...this.contents, role: "primary", term };
+    this.save();
+  }
+
+  private save(): void {
+    const target = join(this.path, FILE);
+    const temporary = `${target}.new`;
+    const fd = openSync(temporary, "w", 0o600);
+    try {
+      writeSync(fd, `${JSON.stringify(this.contents, null, 2)}\n`);
+      fsyncSync(fd);
+    } finally {
+      closeSync(fd);
+    }
+    renameSync(temporary, target);
+    syncDirectory(this.path);
+  }
+}
+
+function parseContents(path: string, text: string): Contents {
+  try {
+    return Contents.parse(JSON.parse(text));
+  } catch (error) {
+    const name = join(path, FILE);
+    throw new SmfsError("DAMAGED", `${name} is damaged: ${messageOf(error)}`, error);
+  }
+}
+
+function syncDirectory(path: string): void {
+  const fd = openSync(path, "r");
+  try {
+    fsyncSync(fd);
+  } finally {
+    closeSync(fd);
+  }
+}

@@ -1,0 +1,340 @@
+/**
+ * The mirror's side: takes the primary's records, appends them at their own addresses, acknowledges
+ * what is durable, and refuses whatever does not continue its history, saying why.
+ *
+ * - Records are acknowledged only when durable, and only after they were verified and applied.
+ * - A refusal ends the conversation until the next hello; nothing is ever applied behind a gap.
+ * - A tail of an older incarnation of the same term gives way to the new one (ARCHITECTURE, "Epochs")
+ *   after it was set aside; a tail of another term never does.
+ */
+import { viewOf } from "../../lib/codec.ts";
+import { equalBytes, toHex } from "../../lib/bytes.ts";
+import { messageOf, SmfsError } from "../../lib/errors.ts";
+import type { Link, LinkHandler } from "../../gateway/core/link.ts";
+import type { LogFollower, Position } from "../../logfs/core/log/api.ts";
+import { recordLength } from "../../logfs/core/log/record.ts";
+import {
+  Ack,
+  FRAME,
+  FrameReader,
+  frame,
+  Hello,
+  PositionMessage,
+  Probe,
+  PROTOCOL_VERSION,
+  REFUSAL,
+  refuseFrame,
+  Rewind,
+} from "./messages.ts";
+
+/** Record bytes taken before they are acknowledged as written; covers 1 Gbit/s × 200 ms and disks. */
+const WINDOW_BYTES = 48 * 2 ** 20;
+const NO_LOG = new Uint8Array(16);
+const TERM = 2 ** 32;
+
+export type FollowerState = "disconnected" | "comparing" | "following" | "refusing" | "closed";
+
+/** The mirror's store, as this machine needs it. */
+export interface FollowerStore {
+  /** null until the first primary has said which log it offers. */
+  readonly log: LogFollower | null;
+  create(hello: Hello): LogFollower;
+  /** Makes the record visible in the mirror's file system; `done` when it is. */
+  apply(record: Uint8Array, done: (error: Error | null) => void): void;
+  /** Keeps the records behind `position` in a file of their own and cuts them from the log. */
+  setAside(position: Position, done: (error: Error | null) => void): void;
+}
+
+export interface FollowerOptions {
+  readonly store: FollowerStore;
+  readonly onChange: () => void;
+}
+
+export class FollowerSession implements LinkHandler {
+  state: FollowerState = "disconnected";
+  reason = "no primary has connected yet";
+  /** Records up to here are visible in the file system here. */
+  appliedSequence = 0;
+  /** What the primary said of itself: its newest record when it connected, its epoch. */
+  primaryHead = 0;
+  primaryEpoch = 0;
+  readonly statistics = { recordsReceived: 0, recordBytesReceived: 0, refusals: 0, setAside: 0 };
+
+  private readonly options: FollowerOptions;
+  private link: Link | null = null;
+  private readonly reader = new FrameReader();
+  private generation = 0;
+  private unsubscribe: () => void = () => {};
+  private acknowledged = { written: 0, durable: 0, applied: 0 };
+  /** Acks and answers that the link had no room for; bounded by one answer per request. */
+  private outbox: Uint8Array[] = [];
+
+  constructor(options: FollowerOptions) {
+    this.options = options;
+    this.watchLog();
+  }
+
+  attach(link: Link): void {
+    this.link = link;
+  }
+
+  onUp(): void {
+    this.forgetConnection();
+    this.enter("comparing", "waiting for the primary's hello");
+  }
+
+  onDown(_code: "lost" | "closed" | "refused", reason: string): void {
+    this.forgetConnection();
+    if (this.state !== "closed") this.enter("disconnected", reason);
+  }
+
+  onWritable(): void {
+    const waiting = this.outbox;
+    this.outbox = [];
+    for (const bytes of waiting) this.send(bytes);
+    this.acknowledge();
+  }
+
+  onProgress(): void {
+    // Nobody here waits for what we send.
+  }
+
+  onData(bytes: Uint8Array): void {
+    if (this.state === "closed") return;
+    try {
+      this.reader.push(bytes, (type, payload) => this.handleFrame(type, payload));
+    } catch (error) {
+      this.reader.reset();
+      this.refuse(refusalOf(error), messageOf(error));
+    }
+  }
+
+  /** Promotion: from here on nothing of the old primary is taken. */
+  close(reason: string): void {
+    this.forgetConnection();
+    this.unsubscribe();
+    this.enter("closed", reason);
+  }
+
+  private forgetConnection(): void {
+    this.generation++;
+    this.reader.reset();
+    this.outbox = [];
+    this.acknowledged = { written: 0, durable: 0, applied: 0 };
+  }
+
+  private watchLog(): void {
+    this.unsubscribe();
+    const { log } = this.options.store;
+    if (log === null) return;
+    this.appliedSequence = log.head.sequence;
+    this.unsubscribe = log.subscribe(() => this.acknowledge());
+  }
+
+  private handleFrame(type: number, payload: Uint8Array): void {
+    if (type === FRAME.hello) {
+      this.handleHello(Hello.decode(viewOf(payload), 0));
+      return;
+    }
+    // What was on its way when we refused is not ours to act on.
+    if (this.state === "refusing") return;
+    switch (type) {
+      case FRAME.probe:
+        this.answerPosition(Probe.decode(viewOf(payload), 0).sequence);
+        return;
+      case FRAME.rewind:
+        this.handleRewind(Rewind.decode(viewOf(payload), 0));
+        return;
+      case FRAME.records:
+        this.handleRecords(payload);
+        return;
+      default:
+        throw new SmfsError("DAMAGED", `frame type ${type} is not for a mirror`);
+    }
+  }
+
+  private handleHello(hello: Hello): void {
+    const refusal = this.objectionTo(hello);
+    if (refusal !== null) {
+      this.refuse(refusal.code, refusal.reason);
+      return;
+    }
+    this.primaryHead = hello.headSequence;
+    this.primaryEpoch = hello.epoch;
+    if (this.options.store.log === null) {
+      this.options.store.create(hello);
+      this.watchLog();
+    }
+    this.enter("following", "");
+    this.answerPosition(this.options.store.log?.head.sequence ?? 0);
+  }
+
+  private objectionTo(hello: Hello): { code: number; reason: string } | null {
+    if (hello.version !== PROTOCOL_VERSION) {
+      const reason = `the primary speaks protocol version ${hello.version}, this mirror ${PROTOCOL_VERSION}: run the same smfs on both sides`;
+      return { code: REFUSAL.version, reason };
+    }
+    const { log } = this.options.store;
+    if (log === null) return null;
+    if (!equalBytes(log.id, hello.logId)) {
+      const reason = `this mirror follows log ${toHex(log.id)}, the primary offers log ${toHex(hello.logId)}: use an empty store for another file system`;
+      return { code: REFUSAL.otherLog, reason };
+    }
+    if (log.epoch > hello.epoch && Math.floor(log.epoch / TERM) > Math.floor(hello.epoch / TERM)) {
+      const reason = `this mirror has seen term ${Math.floor(log.epoch / TERM)}, the primary writes in term ${Math.floor(hello.epoch / TERM)}: it was superseded by a promotion`;
+      return { code: REFUSAL.fenced, reason };
+    }
+    return null;
+  }
+
+  private answerPosition(sequence: number): void {
+    const { log } = this.options.store;
+    if (log === null || sequence === 0) {
+      this.sendPosition(log?.id ?? NO_LOG, { sequence: 0, epoch: 0, checksum: 0 }, log !== null);
+      return;
+    }
+    const generation = this.generation;
+    log.positionOf(sequence, (error, position) => {
+      if (generation !== this.generation) return;
+      if (error !== null) this.refuse(REFUSAL.damaged, error.message);
+      else
+        this.sendPosition(
+          log.id,
+          position ?? { sequence, epoch: 0, checksum: 0 },
+          position !== null,
+        );
+    });
+  }
+
+  private sendPosition(logId: Uint8Array, position: Position, found: boolean): void {
+    const message = { logId, ...position, found: found ? 1 : 0, windowBytes: WINDOW_BYTES };
+    this.send(frame(FRAME.position, PositionMessage, message));
+  }
+
+  /** Our tail is not part of the primary's history. */
+  private handleRewind({ sequence, checksum }: Rewind): void {
+    const { store } = this.options;
+    const { log } = store;
+    if (log === null) throw new SmfsError("DAMAGED", "rewind of a mirror that has no log");
+    const sameTerm = Math.floor(log.epoch / TERM) === Math.floor(this.primaryEpoch / TERM);
+    if (!sameTerm || log.epoch >= this.primaryEpoch) {
+      const reason = `split brain: both sites wrote after record ${sequence}, in epochs ${log.epoch} here and ${this.primaryEpoch} at the primary; nothing was changed`;
+      this.refuse(REFUSAL.splitBrain, reason);
+      return;
+    }
+    const generation = this.generation;
+    log.positionOf(sequence, (error, position) => {
+      if (generation !== this.generation) return;
+      const common = position ?? { sequence: 0, epoch: 0, checksum: 0 };
+      if (error !== null || common.checksum !== checksum) {
+        this.refuse(REFUSAL.splitBrain, `record ${sequence} is not common to both sites`);
+        return;
+      }
+      this.setAside(common, generation);
+    });
+  }
+
+  private setAside(common: Position, generation: number): void {
+    this.options.store.setAside(common, (error) => {
+      if (generation !== this.generation) return;
+      if (error !== null) {
+        this.refuse(refusalOf(error), `the tail cannot be set aside: ${error.message}`);
+        return;
+      }
+      this.statistics.setAside++;
+      this.watchLog();
+      this.answerPosition(common.sequence);
+    });
+  }
+
+  private handleRecords(payload: Uint8Array): void {
+    const { log } = this.options.store;
+    if (log === null || this.state !== "following") {
+      throw new SmfsError("DAMAGED", "records before a hello");
+    }
+    for (let at = 0; at < payload.length; ) {
+      const length = recordLength(payload.subarray(at));
+      const record = payload.subarray(at, at + length);
+      const { sequence } = log.appendRaw(record);
+      this.statistics.recordsReceived++;
+      this.statistics.recordBytesReceived += length;
+      this.apply(sequence, record);
+      at += length;
+    }
+    log.whenDurable(log.head.sequence, (error) => {
+      if (error !== null) this.refuse(refusalOf(error), error.message);
+    });
+  }
+
+  private apply(sequence: number, record: Uint8Array): void {
+    this.options.store.apply(record, (error) => {
+      if (error !== null) {
+        this.refuse(REFUSAL.damaged, `record ${sequence} cannot be applied: ${error.message}`);
+        return;
+      }
+      this.appliedSequence = Math.max(this.appliedSequence, sequence);
+      this.acknowledge();
+    });
+  }
+
+  private acknowledge(): void {
+    const { log } = this.options.store;
+    if (log === null) return;
+    this.options.onChange();
+    if (this.state !== "following" || this.link?.up !== true) return;
+    const applied = this.appliedSequence;
+    const written = Math.min(log.writtenSequence, applied);
+    const durable = Math.min(log.durableSequence, applied);
+    const last = this.acknowledged;
+    if (durable === last.durable && applied === last.applied && written === last.written) return;
+    if (this.outbox.length > 0 || this.link.writableBytes < ACK_FRAME_BYTES) return;
+    this.acknowledged = { written, durable, applied };
+    this.send(
+      frame(FRAME.ack, Ack, {
+        writtenSequence: written,
+        durableSequence: durable,
+        appliedSequence: applied,
+      }),
+    );
+  }
+
+  private refuse(code: number, reason: string): void {
+    if (this.state === "closed" || this.state === "disconnected") return;
+    this.statistics.refusals++;
+    this.send(refuseFrame(code, reason));
+    this.enter("refusing", reason);
+  }
+
+  private send(bytes: Uint8Array): void {
+    if (this.link === null) return;
+    if (this.outbox.length === 0 && this.link.writableBytes >= bytes.length) this.link.write(bytes);
+    else this.outbox.push(bytes);
+  }
+
+  private enter(state: FollowerState, reason: string): void {
+    this.state = state;
+    this.reason = reason;
+    this.options.onChange();
+  }
+}
+
+const ACK_FRAME_BYTES = 8 + Ack.size;
+
+function refusalOf(error: unknown): number {
+  if (!(error instanceof SmfsError)) return REFUSAL.failed;
+  switch (error.code) {
+    case "FENCED":
+      return REFUSAL.fenced;
+    case "OTHER_HISTORY":
+      return REFUSAL.otherLog;
+    case "NEWER_VERSION":
+      return REFUSAL.version;
+    case "NO_SPACE":
+      return REFUSAL.noSpace;
+    case "DAMAGED":
+    case "SHORT":
+      return REFUSAL.damaged;
+    default:
+      return REFUSAL.failed;
+  }
+}
