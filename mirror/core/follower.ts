@@ -9,7 +9,7 @@
  */
 import { viewOf } from "../../lib/codec.ts";
 import { equalBytes, toHex } from "../../lib/bytes.ts";
-import { messageOf, SmfsError } from "../../lib/errors.ts";
+import { type ErrorCode, messageOf, SmfsError } from "../../lib/errors.ts";
 import type { Link, LinkHandler } from "../../gateway/core/link.ts";
 import type { LogFollower, Position } from "../../logfs/core/log/api.ts";
 import { recordLength } from "../../logfs/core/log/record.ts";
@@ -320,21 +320,15 @@ export class FollowerSession implements LinkHandler {
 
 const ACK_FRAME_BYTES = 8 + Ack.size;
 
+const REFUSAL_OF: Partial<Record<ErrorCode, number>> = {
+  FENCED: REFUSAL.fenced,
+  OTHER_HISTORY: REFUSAL.otherLog,
+  NEWER_VERSION: REFUSAL.version,
+  NO_SPACE: REFUSAL.noSpace,
+  DAMAGED: REFUSAL.damaged,
+  SHORT: REFUSAL.damaged,
+};
+
 function refusalOf(error: unknown): number {
-  if (!(error instanceof SmfsError)) return REFUSAL.failed;
-  switch (error.code) {
-    case "FENCED":
-      return REFUSAL.fenced;
-    case "OTHER_HISTORY":
-      return REFUSAL.otherLog;
-    case "NEWER_VERSION":
-      return REFUSAL.version;
-    case "NO_SPACE":
-      return REFUSAL.noSpace;
-    case "DAMAGED":
-    case "SHORT":
-      return REFUSAL.damaged;
-    default:
-      return REFUSAL.failed;
-  }
+  return (error instanceof SmfsError ? REFUSAL_OF[error.code] : undefined) ?? REFUSAL.failed;
 }

@@ -1,0 +1,39 @@
+/**
+ * Exit codes and how a command ends. 0 done; 1 it ran and the answer is no (damage found, promise not
+ * kept); 64 wrong usage (sysexits.h EX_USAGE); 69 something needed is not there; 70 a bug of ours;
+ * 74 input or output failed; 77 no permission; 78 the configuration is wrong.
+ */
+import { type ErrorCode, SmfsError } from "../lib/errors.ts";
+
+export const EXIT = { done: 0, no: 1, usage: 64, unavailable: 69, bug: 70, io: 74, config: 78 };
+
+const CODE_OF: Record<ErrorCode, number> = {
+  DAMAGED: EXIT.io,
+  SHORT: EXIT.io,
+  NEWER_VERSION: EXIT.unavailable,
+  IO: EXIT.io,
+  NO_SPACE: EXIT.io,
+  FENCED: EXIT.no,
+  OTHER_HISTORY: EXIT.no,
+  WRONG_KEY: EXIT.no,
+  UNREACHABLE: EXIT.unavailable,
+  TIMED_OUT: EXIT.unavailable,
+  BUSY: EXIT.unavailable,
+  CONFIG: EXIT.config,
+  USAGE: EXIT.usage,
+  UNSUPPORTED: EXIT.unavailable,
+  NOT_PERMITTED: 77,
+  TOO_LARGE: EXIT.usage,
+  NOT_FOUND: EXIT.unavailable,
+};
+
+/** Prints what went wrong in one sentence (with the stack only for a bug) and sets the exit code. */
+export function reportFailure(error: unknown): void {
+  if (error instanceof SmfsError) {
+    process.stderr.write(`smfs: ${error.message}\n`);
+    process.exitCode = CODE_OF[error.code];
+    return;
+  }
+  process.stderr.write(`smfs: ${error instanceof Error ? error.stack : String(error)}\n`);
+  process.exitCode = EXIT.bug;
+}
