@@ -35,6 +35,11 @@ export interface Encoder {
    * layers that `poll` has given out. −1 (as u32: 0xffffffff) before the first.
    */
   coveredThrough(layers: number): number;
+  /**
+   * Ids through `id` were acknowledged: they no longer hold `coveredThrough` back. Only needed after
+   * `setParameters` raised the number of layers, which older packets never reach.
+   */
+  release(id: number): void;
   setParameters(parameters: CodeParameters, nowMicros: number): void;
   readonly parameters: CodeParameters;
 }

@@ -1,0 +1,166 @@
+/**
+ * Layered interleaving, sender's side (Maelstrom, NSDI 2008, as SMFS §3.2 uses it).
+ *
+ * Data packet n joins one bin of every layer; a bin that has its r members leaves as one repair, so
+ * c layers give c repairs for r packets. Sparse layers spread a burst over many groups, dense ones
+ * repair single losses fast. Steps of `push`: copy the packet once to aligned memory, XOR it into
+ * one group per layer, close the groups that are full (`encoder-layer.ts`: stagger and delay).
+ *
+ * Idle flush: when nothing was pushed for `idleMicros`, or when somebody waits (`flushThrough`),
+ * partial groups leave too, dense layers first: the sparse layers' repairs are then the farthest
+ * from the data on the wire, which is what a burst has to span. A partial group of one member is a
+ * copy.
+ *
+ * The caller drains `poll` after each `push`; one that does not is stopped by an assertion, because
+ * memory is bounded and a dropped repair would break `coveredThrough`.
+ */
+import { assert } from "../../lib/assert.ts";
+import { viewOf } from "../../lib/codec.ts";
+import { DEFAULT_CODE, type CodeParameters, type Encoder } from "./code.ts";
+import { Coverage } from "./encoder-coverage.ts";
+import { Groups } from "./encoder-groups.ts";
+import { EncoderLayer } from "./encoder-layer.ts";
+import { checkParameters, repairHeader, type RepairHeader } from "./repair.ts";
+import { BlockStore } from "./xor.ts";
+
+export interface EncoderOptions {
+  readonly parameters?: CodeParameters;
+  /** Silence after which partial groups leave, microseconds. Several packet times of the link. */
+  readonly idleMicros?: number;
+}
+
+const DEFAULT_IDLE_MICROS = 2000;
+
+export class LayeredEncoder implements Encoder {
+  private readonly idleMicros: number;
+  private current: LayerSet;
+  /** Layers of the parameters before, until their flushed repairs have been polled. */
+  private retiring: LayerSet | null = null;
+  private readonly coverage = new Coverage();
+  private readonly packet = new BlockStore(1);
+  private readonly header = new Uint8Array(repairHeader.size);
+  private readonly headerView = viewOf(this.header);
+  private lastId = 0;
+  private lastPushMicros = -Infinity;
+
+  /** Throws `SmfsError` CONFIG for parameters outside the limits of `repair.ts`. */
+  constructor(options: EncoderOptions = {}) {
+    this.idleMicros = options.idleMicros ?? DEFAULT_IDLE_MICROS;
+    this.current = new LayerSet(options.parameters ?? DEFAULT_CODE);
+    this.coverage.reserve(this.current.span);
+  }
+
+  get parameters(): CodeParameters {
+    return this.current.parameters;
+  }
+
+  repairBytes(dataBytes: number): number {
+    return repairHeader.size + dataBytes;
+  }
+
+  push(id: number, packet: Uint8Array, nowMicros: number): void {
+    const follows = this.lastPushMicros === -Infinity || id === (this.lastId + 1) >>> 0;
+    assert(follows, "data packets must be numbered one after the other");
+    this.lastId = id;
+    this.lastPushMicros = nowMicros;
+    this.packet.store(0, packet);
+    this.coverage.push(id);
+    for (const layer of this.current.layers) layer.push(id, this.packet, packet.length);
+  }
+
+  poll(out: Uint8Array, nowMicros: number): number {
+    if (nowMicros >= this.lastPushMicros + this.idleMicros) this.flush();
+    if (this.retiring !== null) {
+      const length = this.pollSet(this.retiring, out);
+      if (length > 0) return length;
+      this.retiring = null;
+    }
+    return this.pollSet(this.current, out);
+  }
+
+  nextTimeoutMicros(): number {
+    if (this.retiring !== null) return this.lastPushMicros;
+    if (this.current.layers.some((layer) => layer.isDue())) return this.lastPushMicros;
+    return this.current.groups.used > 0 ? this.lastPushMicros + this.idleMicros : Infinity;
+  }
+
+  flushThrough(id: number, _nowMicros: number): void {
+    for (const layer of this.current.layers) layer.flushThrough(id);
+  }
+
+  coveredThrough(layers: number): number {
+    return this.coverage.coveredThrough(layers);
+  }
+
+  release(id: number): void {
+    this.coverage.release(id);
+  }
+
+  setParameters(parameters: CodeParameters, _nowMicros: number): void {
+    assert(this.retiring === null, "poll() must be drained before parameters change again");
+    const next = new LayerSet(parameters);
+    this.flush();
+    if (this.current.groups.used > 0) this.retiring = this.current;
+    this.current = next;
+    this.coverage.reserve(next.span);
+  }
+
+  private flush(): void {
+    for (const layer of this.current.layers) layer.flushThrough(this.lastId);
+  }
+
+  private pollSet(set: LayerSet, out: Uint8Array): number {
+    const { layers, groups } = set;
+    for (let index = 0; index < layers.length; index++) {
+      const layer = layers[index] as EncoderLayer;
+      const group = layer.take();
+      if (group < 0) continue;
+      const length = this.write(set, index, group, out);
+      const first = groups.first[group] as number;
+      this.coverage.cover(first, layer.interleave, groups.count[group] as number);
+      groups.release(group);
+      return length;
+    }
+    return 0;
+  }
+
+  private write({ headers, groups }: LayerSet, layer: number, group: number, out: Uint8Array) {
+    const header = headers[layer] as RepairHeader;
+    header.first = groups.first[group] as number;
+    header.count = groups.count[group] as number;
+    header.lengthXor = groups.lengthXor[group] as number;
+    repairHeader.encode(this.headerView, 0, header);
+    out.set(this.header);
+    const start = groups.blocks.offsetOf(group);
+    const payloadBytes = groups.longest[group] as number;
+    out.set(groups.blocks.bytes.subarray(start, start + payloadBytes), repairHeader.size);
+    return repairHeader.size + payloadBytes;
+  }
+}
+
+/** Everything that depends on the parameters. */
+class LayerSet {
+  readonly parameters: CodeParameters;
+  readonly groups: Groups;
+  readonly layers: readonly EncoderLayer[];
+  /** One header per layer, written again for each repair. */
+  readonly headers: readonly RepairHeader[];
+  /** Ids between a packet and the last repair that covers it, at most. */
+  readonly span: number;
+
+  constructor(parameters: CodeParameters) {
+    checkParameters(parameters);
+    this.parameters = parameters;
+    const { r, interleave } = parameters;
+    const capacities = interleave.map((bins) => EncoderLayer.capacity(r, bins));
+    const groups = new Groups(capacities.reduce((sum, capacity) => sum + capacity, 0));
+    this.groups = groups;
+    this.layers = interleave.map((bins) => new EncoderLayer(r, bins, groups));
+    this.headers = interleave.map((stride, layer) => ({
+      ...{ layer, layers: interleave.length, r, stride },
+      ...{ first: 0, count: 0, lengthXor: 0 },
+    }));
+    // A bin fills within r rounds, and no layer's queue lasts longer than r packets an entry.
+    this.span = r * Math.max(...capacities) + 2 * r * Math.max(...interleave);
+  }
+}
