@@ -1,0 +1,72 @@
+/**
+ * The newcomer's first minute: both mounts, a page to watch them on, and one live line.
+ */
+import type { SiteStatus, SitesStatus } from "../../web/status-types.ts";
+import { createStatusServer } from "../../web/serve.ts";
+import { formatBytes } from "../../lib/units.ts";
+import { metricsText } from "../metrics.ts";
+import { pause } from "./processes.ts";
+import type { World } from "./world.ts";
+
+const REFRESH_MILLIS = 1000;
+
+export async function runLive(world: World, stopped: Promise<void>): Promise<void> {
+  process.stdout.write("starting two sites and the WAN between them …\n");
+  await Promise.race([world.start(), stopped]);
+  let current: SitesStatus = { sites: [], wan: null };
+  const server = await createStatusServer({
+    host: "127.0.0.1",
+    port: 0,
+    status: () => current,
+    metrics: () => metricsText(current.sites),
+  });
+  process.stdout.write(
+    [
+      `  primary  ${world.primary.mountPoint}   (read-write: put files here)`,
+      `  mirror   ${world.mirror.mountPoint}   (read-only: see them arrive)`,
+      `  status   ${server.url}`,
+      "  Ctrl-C ends everything and leaves nothing behind.",
+      "",
+    ].join("\n"),
+  );
+  let ended = false;
+  void stopped.then(() => {
+    ended = true;
+  });
+  let previousBytes = 0;
+  while (!ended) {
+    current = await look(world);
+    const primary = current.sites[0];
+    if (primary !== undefined) {
+      showLine(primary, current, primary.throughput.writeBytesTotal - previousBytes);
+      previousBytes = primary.throughput.writeBytesTotal;
+    }
+    await Promise.race([pause(REFRESH_MILLIS), stopped]);
+  }
+  process.stdout.write("\nunmounting …\n");
+  await server.close();
+}
+
+async function look(world: World): Promise<SitesStatus> {
+  const [primary, mirror, wan] = await Promise.all([
+    world.status("primary"),
+    world.status("mirror"),
+    world.wanStatistics(),
+  ]);
+  const sites = [primary, mirror].filter((site): site is SiteStatus => site !== undefined);
+  return { sites, wan: wan ?? null };
+}
+
+function showLine(primary: SiteStatus, { wan }: SitesStatus, bytesPerSecond: number): void {
+  const { network, mirror, sync } = primary;
+  const parts = [
+    `${formatBytes(bytesPerSecond)}/s`,
+    `fsync ${sync.fsync}`,
+    `${formatBytes(mirror?.notAtMirrorBytes ?? 0)} not at the mirror`,
+    `lost ${wan?.aToB.lost ?? 0}`,
+    `rebuilt ${network?.rebuilt ?? 0}`,
+    `resent ${network?.retransmitted ?? 0}`,
+  ];
+  const line = parts.join("  ");
+  process.stdout.write(process.stdout.isTTY ? `\r\x1b[K${line}` : `${line}\n`);
+}

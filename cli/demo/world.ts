@@ -1,0 +1,193 @@
+/**
+ * Two sites and a WAN on one machine, each a process of its own: what both demonstrations stand on.
+ * Everything lives in one temporary directory, and nothing is left behind when it closes.
+ */
+import { createSocket } from "node:dgram";
+import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { SmfsError } from "../../lib/errors.ts";
+import { writeKeyFile } from "../../gateway/udp/keys.ts";
+import { detach } from "../../sys/mount.ts";
+import type { SiteStatus, WanStatus } from "../../web/status-types.ts";
+import { askControl } from "../control.ts";
+import { Child, until } from "./processes.ts";
+
+export type Mode = "local" | "network" | "remote";
+
+export interface WanOptions {
+  /** As the user wrote them: durations, rates and shares with units. */
+  readonly delay: string;
+  readonly loss: string;
+  /** Mean packets of a burst of losses; undefined: independent losses. */
+  readonly burst: number | undefined;
+  readonly rate: string;
+  readonly seed: number;
+}
+
+export interface WorldOptions extends WanOptions {
+  readonly mode: Mode;
+}
+
+interface SitePaths {
+  readonly store: string;
+  readonly mountPoint: string;
+}
+
+export class World {
+  readonly directory = mkdtempSync(join(tmpdir(), "smfs-demo-"));
+  readonly primary: SitePaths = this.paths("primary");
+  readonly mirror: SitePaths = this.paths("mirror");
+  private readonly options: WorldOptions;
+  private readonly children: Child[] = [];
+  private wan: Child | null = null;
+  private primarySite: Child | null = null;
+  private mirrorSite: Child | null = null;
+  private wanReplies: ((reply: WanReply) => void)[] = [];
+
+  constructor(options: WorldOptions) {
+    this.options = options;
+  }
+
+  /** Makes the stores, starts the WAN, the mirror and the primary, and waits until they stream. */
+  async start(): Promise<void> {
+    const key = join(this.directory, "key");
+    writeKeyFile(key);
+    const [primaryEnd, mirrorEnd] = [await freePort(), await freePort()];
+    this.startWan(primaryEnd, mirrorEnd);
+    await this.format(this.mirror, ["--mirror"]);
+    await this.format(this.primary, []);
+    this.mirrorSite = this.startSite("mirror site", this.mirror, [
+      ...["--listen", `127.0.0.1:${mirrorEnd}`, "--key-file", key],
+    ]);
+    const { mode, rate } = this.options;
+    this.primarySite = this.startSite("primary site", this.primary, [
+      ...["--peer", `127.0.0.1:${primaryEnd}`, "--key-file", key, "--rate", rate],
+      ...["--fsync", mode, "--data-sync", mode, "--osync", mode],
+    ]);
+    await until("waiting for the mirror to follow", this.children, async () => {
+      const status = await this.status("primary");
+      return status?.mirror?.state === "streaming" && status.mount !== null ? true : undefined;
+    });
+    await until("waiting for the mirror's mount", this.children, async () =>
+      (await this.status("mirror"))?.mount === null ? undefined : true,
+    );
+  }
+
+  async status(site: "primary" | "mirror"): Promise<SiteStatus | undefined> {
+    try {
+      return await askControl<SiteStatus>(this.socket(site), "GET /status", 5000);
+    } catch (error) {
+      if (error instanceof SmfsError || (error as { code?: string }).code === "ECONNRESET") {
+        return undefined;
+      }
+      throw error;
+    }
+  }
+
+  socket(site: "primary" | "mirror"): string {
+    return join(this[site].store, "control.sock");
+  }
+
+  /** A program of the primary site; it dies with it. */
+  startProgram(name: string, script: string, args: readonly string[]): Child {
+    const child = new Child(name, script, args);
+    this.children.push(child);
+    return child;
+  }
+
+  setLoss(share: string): Promise<WanReply> {
+    const { burst } = this.options;
+    const command = { set: { loss: share, ...(burst === undefined ? {} : { burst }) } };
+    return this.askWan(command);
+  }
+
+  /** What is on the wire travels on; nothing more enters. */
+  cutWan(): Promise<WanReply> {
+    return this.askWan({ cut: true });
+  }
+
+  async wanStatistics(): Promise<WanStatus | undefined> {
+    return (await this.askWan({ stats: true })).statistics;
+  }
+
+  /** The loss of the site: SIGKILL to every process of the primary, at one moment. */
+  async killPrimary(programs: readonly Child[]): Promise<void> {
+    const dying = [this.primarySite, ...programs].filter((child) => child !== null);
+    for (const child of dying) child.kill("SIGKILL");
+    await Promise.all(dying.map((child) => child.exited));
+    detach(this.primary.mountPoint);
+    this.primarySite = null;
+  }
+
+  async stopMirror(): Promise<void> {
+    await this.mirrorSite?.stop();
+    this.mirrorSite = null;
+  }
+
+  get running(): readonly Child[] {
+    return this.children.filter((child) => !child.ended);
+  }
+
+  /** Ends everything and leaves nothing behind, whatever went before. */
+  async close(): Promise<void> {
+    await this.primarySite?.stop();
+    await this.mirrorSite?.stop();
+    await Promise.all(this.running.map((child) => child.stop(2000)));
+    for (const { mountPoint } of [this.primary, this.mirror]) detach(mountPoint);
+    rmSync(this.directory, { recursive: true, force: true });
+  }
+
+  private paths(site: string): SitePaths {
+    const mountPoint = join(this.directory, site);
+    mkdirSync(mountPoint);
+    return { store: join(this.directory, `${site}.store`), mountPoint };
+  }
+
+  private startSite(name: string, paths: SitePaths, args: readonly string[]): Child {
+    const child = Child.smfs(name, ["mount", paths.store, paths.mountPoint, ...args]);
+    this.children.push(child);
+    return child;
+  }
+
+  private async format(paths: SitePaths, args: readonly string[]): Promise<void> {
+    const child = Child.smfs("mkfs", ["mkfs", paths.store, ...args]);
+    await child.exited;
+    if (child.process.exitCode !== 0) throw new SmfsError("IO", child.lastWords);
+  }
+
+  private startWan(primaryEnd: number, mirrorEnd: number): void {
+    const { delay, loss, burst, rate, seed } = this.options;
+    this.wan = Child.smfs("the emulated WAN", [
+      ...["netem", "--listen", `127.0.0.1:${primaryEnd}`, "--peer", `127.0.0.1:${mirrorEnd}`],
+      ...["--delay", delay, "--loss", loss, "--rate", rate, "--seed", String(seed), "--json"],
+      ...(burst === undefined ? [] : ["--burst", String(burst)]),
+    ]);
+    this.children.push(this.wan);
+    this.wan.eachLine((line) => this.wanReplies.shift()?.(JSON.parse(line) as WanReply));
+  }
+
+  private askWan(command: object): Promise<WanReply> {
+    return new Promise((resolve) => {
+      this.wanReplies.push(resolve);
+      this.wan?.send(JSON.stringify(command));
+    });
+  }
+}
+
+interface WanReply {
+  readonly statistics?: WanStatus;
+  readonly error?: string;
+}
+
+/** A UDP port of the loopback that nobody has now. */
+function freePort(): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const socket = createSocket("udp4");
+    socket.once("error", reject);
+    socket.bind(0, "127.0.0.1", () => {
+      const { port } = socket.address();
+      socket.close(() => resolve(port));
+    });
+  });
+}

@@ -1,0 +1,156 @@
+/**
+ * A site's metrics for Prometheus (names: docs/METRICS.md). Counters that the parts keep themselves
+ * are read from the site's status when they are scraped; only latencies are observed as they happen.
+ */
+import { Counter, Gauge, Registry, Summary } from "prom-client";
+import type { SyncLevel } from "../logfs/core/vfs.ts";
+import type { LatencyStatus, SiteStatus, SyncLevelName } from "../web/status-types.ts";
+
+/** Latencies older than this no longer count in the percentiles. */
+const LATENCY_WINDOW_SECONDS = 60;
+
+type Read = (status: SiteStatus) => number | null | undefined;
+
+const GAUGES: readonly [string, string, Read][] = [
+  [
+    "smfs_mirror_lag_seconds",
+    "age of the oldest record not yet at the mirror",
+    (s) => s.mirror?.lagSeconds,
+  ],
+  [
+    "smfs_mirror_outofsync_bytes",
+    "log bytes not yet at the mirror",
+    (s) => s.mirror?.notAtMirrorBytes,
+  ],
+  ["smfs_log_segments", "segments of the log", (s) => s.store.segments],
+  ["smfs_log_head_sequence", "newest record", (s) => s.store.headSequence],
+  ["smfs_log_durable_sequence", "newest record on stable storage", (s) => s.store.durableSequence],
+  ["smfs_store_free_bytes", "free space of the store's device", (s) => s.store.freeBytes],
+  ["smfs_fs_inodes", "inodes in use", (s) => s.store.inodes],
+  ["smfs_fs_data_bytes", "bytes of file data", (s) => s.store.dataBytes],
+  [
+    "smfs_link_round_trip_seconds",
+    "round trip to the peer",
+    (s) => millis(s.network?.roundTripMillis),
+  ],
+  ["smfs_link_loss_ratio", "estimated packet loss, upper bound", (s) => s.network?.lossEstimate],
+  ["smfs_link_pace_bits_per_second", "pace of the sender", (s) => s.network?.paceBitsPerSecond],
+];
+
+const COUNTERS: readonly [string, string, Read][] = [
+  ["smfs_mirror_sent_bytes_total", "bytes sent to the peer", (s) => s.network?.bytesSent],
+  ["smfs_fec_data_packets_total", "data packets sent", (s) => s.network?.dataPackets],
+  ["smfs_fec_repair_packets_total", "repair packets sent", (s) => s.network?.repairPackets],
+  ["smfs_fec_lost_packets_total", "data packets lost before repair", (s) => s.network?.lost],
+  ["smfs_fec_recovered_packets_total", "data packets rebuilt", (s) => s.network?.rebuilt],
+  ["smfs_fec_unrecoverable_packets_total", "beyond repair", (s) => s.network?.unrecoverable],
+  [
+    "smfs_link_retransmitted_packets_total",
+    "data packets sent again",
+    (s) => s.network?.retransmitted,
+  ],
+  ["smfs_fs_written_bytes_total", "bytes written to files", (s) => s.throughput.writeBytesTotal],
+  ["smfs_fs_read_bytes_total", "bytes read from files", (s) => s.throughput.readBytesTotal],
+  ["smfs_fs_operations_total", "file system operations", (s) => s.throughput.operationsTotal],
+];
+
+export class SiteMetrics {
+  private readonly registry = new Registry();
+  private readonly latency: Summary<"mode">;
+  private readonly commits: Counter<"mode" | "result">;
+  private readonly longestMicros = new Map<SyncLevel, number>();
+
+  constructor(version: string, status: () => SiteStatus) {
+    const registers = [this.registry];
+    new Gauge({ name: "smfs_build_info", help: "1", labelNames: ["version"], registers }).set(
+      { version },
+      1,
+    );
+    for (const [name, help, read] of GAUGES) this.gauge(name, help, () => read(status()));
+    for (const [name, help, read] of COUNTERS) this.counter(name, help, () => read(status()));
+    this.mirrorState(status);
+    this.latency = new Summary({
+      name: "smfs_commit_latency_seconds",
+      help: "time from the record's append to the level that the operation waited for",
+      labelNames: ["mode"],
+      percentiles: [0.5, 0.99],
+      maxAgeSeconds: LATENCY_WINDOW_SECONDS,
+      ageBuckets: 5,
+      registers,
+    });
+    this.commits = new Counter({
+      name: "smfs_commits_total",
+      help: "operations that waited for a level, by outcome",
+      labelNames: ["mode", "result"],
+      registers,
+    });
+  }
+
+  observeCommit(level: SyncLevel, micros: number, result: "ok" | "failed" | "degraded"): void {
+    this.commits.inc({ mode: level, result });
+    if (result !== "ok") return;
+    this.latency.observe({ mode: level }, micros / 1e6);
+    this.longestMicros.set(level, Math.max(this.longestMicros.get(level) ?? 0, micros));
+  }
+
+  text(): Promise<string> {
+    return this.registry.metrics();
+  }
+
+  /** p50 and p99 over the last minute, count and maximum since the start. */
+  async latencies(): Promise<Partial<Record<SyncLevelName, LatencyStatus>>> {
+    const { values } = await this.latency.get();
+    const result: Partial<Record<SyncLevelName, LatencyStatus>> = {};
+    for (const [level, longest] of this.longestMicros) {
+      const mine = values.filter((value) => value.labels.mode === level);
+      const at = (quantile: number): number =>
+        (mine.find((value) => value.labels.quantile === quantile)?.value ?? 0) * 1000;
+      const count = mine.find((value) => value.metricName?.endsWith("_count"))?.value ?? 0;
+      result[level] = { count, p50: at(0.5), p99: at(0.99), max: longest / 1000 };
+    }
+    return result;
+  }
+
+  private gauge(name: string, help: string, read: () => number | null | undefined): void {
+    new Gauge({
+      name,
+      help,
+      registers: [this.registry],
+      collect() {
+        const value = read();
+        if (typeof value === "number") this.set(value);
+        else this.reset();
+      },
+    });
+  }
+
+  private counter(name: string, help: string, read: () => number | null | undefined): void {
+    new Counter({
+      name,
+      help,
+      registers: [this.registry],
+      collect() {
+        this.reset();
+        this.inc(read() ?? 0);
+      },
+    });
+  }
+
+  private mirrorState(status: () => SiteStatus): void {
+    new Gauge({
+      name: "smfs_mirror_state",
+      help: "1 for the state that the mirror connection is in",
+      labelNames: ["peer", "state"],
+      registers: [this.registry],
+      collect() {
+        this.reset();
+        const { mirror } = status();
+        if (mirror !== null) this.set({ peer: mirror.peer, state: mirror.state }, 1);
+      },
+    });
+  }
+}
+
+function millis(value: number | undefined): number | undefined {
+  return value === undefined ? undefined : value / 1000;
+}
