@@ -58,6 +58,8 @@ export interface VolumeStatistics {
   readonly cachedNodes: number;
   readonly dirtyBytes: number;
   readonly checkpoints: number;
+  /** Checkpoints that the log refused (no space); the operation that caused one succeeded. */
+  readonly checkpointFailures: number;
   readonly replayedRecords: number;
   readonly misses: number;
 }

@@ -1,0 +1,186 @@
+/**
+ * `TreeVolume`: the volume of whoever may write the log. One operation is one record and one step:
+ * it runs against the tree, the log takes its record, the tree takes its changes. A refused record
+ * (no space, fenced, too large) leaves no trace.
+ */
+import type { Clock } from "../../../lib/ports.ts";
+import { SmfsError } from "../../../lib/errors.ts";
+import type { LogWriter } from "../log/api.ts";
+import { KIND } from "../log/format.ts";
+import type { ItemView, Transaction, Volume, VolumeStatistics } from "./api.ts";
+import { writeCheckpoint } from "./checkpoint.ts";
+import { readLog } from "./reading-log.ts";
+import { Runner } from "./runner.ts";
+import type { VolumeIdentity, VolumeState } from "./state.ts";
+import { TreeTransaction } from "./transaction.ts";
+import { encodeUpdate, updateBytes } from "./update.ts";
+
+export interface VolumeLimits {
+  /** Clean nodes kept in memory, bytes. */
+  readonly cacheBytes: number;
+  /** Changed nodes kept in memory before a checkpoint writes them, bytes. */
+  readonly dirtyBytes: number;
+  /** Log that opening has to replay at most, about, bytes. */
+  readonly replayBytes: number;
+}
+
+export const DEFAULT_LIMITS: VolumeLimits = {
+  cacheBytes: 64 * 2 ** 20,
+  dirtyBytes: 16 * 2 ** 20,
+  replayBytes: 256 * 2 ** 20,
+};
+
+/** Above this multiple of `dirtyBytes` (checkpoints fail, the device is full) nothing more is changed. */
+const DIRTY_CEILING = 4;
+
+export interface VolumeEnvironment {
+  readonly clock: Pick<Clock, "wallMicros">;
+  /** Capacity and free bytes below the log (`SegmentStore.space`). */
+  readonly space: () => { totalBytes: number; freeBytes: number };
+  readonly limits?: Partial<VolumeLimits>;
+}
+
+export class TreeVolume implements Volume {
+  readonly readOnly = false;
+  private readonly log: LogWriter;
+  private readonly state: VolumeState;
+  private readonly environment: VolumeEnvironment;
+  private readonly limits: VolumeLimits;
+  private readonly runner: Runner;
+  private readonly replayedRecords: number;
+  private checkpoints = 0;
+  private checkpointFailures = 0;
+  /** Log since the last checkpoint, bytes. */
+  private replayBytes: number;
+  /** After a refused checkpoint: no further try before so much is dirty. */
+  private retryDirtyBytes = 0;
+
+  /** `replayed`: the records behind the newest checkpoint that `state` already contains. */
+  constructor(
+    log: LogWriter,
+    state: VolumeState,
+    environment: VolumeEnvironment,
+    replayed: { records: number; bytes: number },
+  ) {
+    this.log = log;
+    this.state = state;
+    this.environment = environment;
+    this.limits = { ...DEFAULT_LIMITS, ...environment.limits };
+    this.runner = new Runner(log, state.cache);
+    this.replayedRecords = replayed.records;
+    this.replayBytes = replayed.bytes;
+  }
+
+  get headSequence(): number {
+    return this.log.head.sequence;
+  }
+
+  get identity(): VolumeIdentity {
+    return this.state.identity;
+  }
+
+  get statistics(): VolumeStatistics {
+    const { tree, cache, counters } = this.state;
+    return {
+      inodes: counters.inodes,
+      dataBytes: counters.dataBytes,
+      treeHeight: tree.height,
+      cachedNodes: cache.nodes,
+      dirtyBytes: tree.dirtyBytes,
+      checkpoints: this.checkpoints,
+      checkpointFailures: this.checkpointFailures,
+      replayedRecords: this.replayedRecords,
+      misses: this.runner.misses,
+    };
+  }
+
+  nowMicros(): number {
+    return this.environment.clock.wallMicros();
+  }
+
+  space(): { totalBytes: number; freeBytes: number } {
+    return this.environment.space();
+  }
+
+  view<T>(operation: (view: ItemView) => T): T | Promise<T> {
+    return this.runner.run(() => operation(this.state.tree));
+  }
+
+  change<T>(
+    operation: (transaction: Transaction) => T,
+    privileged = false,
+  ): { value: T; sequence: number } | Promise<{ value: T; sequence: number }> {
+    return this.runner.run(() => {
+      const { tree, counters } = this.state;
+      const transaction = new TreeTransaction(tree, counters.nextInode);
+      const value = operation(transaction);
+      return { value, sequence: this.commit(transaction, privileged) };
+    });
+  }
+
+  readBlock(segment: number, offset: number, length: number): Uint8Array | Promise<Uint8Array> {
+    return readLog(this.log, { segment, offset }, length);
+  }
+
+  /** Writes a checkpoint now, when there is anything to write; gives the newest sequence. Throws what the log throws. */
+  checkpoint(): number {
+    if (this.replayBytes > 0 || this.state.tree.dirtyBytes > 0) this.writeCheckpoint();
+    return this.headSequence;
+  }
+
+  /** Leaves nothing to replay. The log stays open: it is its owner's. */
+  close(): void {
+    this.checkpoint();
+  }
+
+  private commit(transaction: TreeTransaction, privileged: boolean): number {
+    if (transaction.isEmpty) return this.headSequence;
+    this.refuseWhenTooDirty(privileged);
+    const update = transaction.prepare();
+    const metadataBytes = updateBytes(update);
+    const at = this.log.append(
+      KIND.update,
+      metadataBytes,
+      transaction.body,
+      (metadata, appended) => {
+        transaction.locate(appended);
+        encodeUpdate(metadata, update);
+      },
+      { privileged },
+    );
+    this.state.apply(update, at.segment, transaction.bodyBytes);
+    for (const range of update.frees) this.log.free(range, range.length);
+    this.replayBytes += metadataBytes + transaction.bodyBytes;
+    this.checkpointWhenDue();
+    return at.sequence;
+  }
+
+  private refuseWhenTooDirty(privileged: boolean): void {
+    const ceiling = this.limits.dirtyBytes * DIRTY_CEILING;
+    if (this.state.tree.dirtyBytes < (privileged ? 2 * ceiling : ceiling)) return;
+    throw new SmfsError("NO_SPACE", "changes wait in memory for a checkpoint that finds no space");
+  }
+
+  private checkpointWhenDue(): void {
+    const { dirtyBytes } = this.state.tree;
+    const { dirtyBytes: most, replayBytes } = this.limits;
+    const due = dirtyBytes >= most || this.replayBytes >= replayBytes;
+    if (!due || dirtyBytes < this.retryDirtyBytes) return;
+    try {
+      this.writeCheckpoint();
+    } catch (error) {
+      // The operation itself is in the log: its caller must not see this. A log that has failed
+      // refuses the next append by itself; a full one may have room later.
+      if (!(error instanceof SmfsError)) throw error;
+      this.checkpointFailures++;
+      this.retryDirtyBytes = dirtyBytes + most / 4;
+    }
+  }
+
+  private writeCheckpoint(): void {
+    writeCheckpoint(this.log, this.state);
+    this.checkpoints++;
+    this.replayBytes = 0;
+    this.retryDirtyBytes = 0;
+  }
+}
