@@ -1,0 +1,262 @@
+/**
+ * Finding the end of a log after whatever happened to its machine.
+ *
+ * 1. Segments must be numbered without gaps and have headers that verify. Only trailing segments may
+ *    be hollow (no header, or no record that verifies): they were allocated ahead, and nothing was
+ *    written to them before everything in front was durable (`pipeline.ts`, rule 3).
+ * 2. The last segment with records is scanned with its chain, parts included, up to the first record
+ *    that does not verify.
+ * 3. If anything behind vouches for that record, it was durable once: damage, and no log is opened.
+ *    Otherwise it was torn: zeros take its place, hollow segments are removed.
+ *
+ * A follower's records say what was durable at the *primary*, so they vouch for nothing here: a
+ * follower's tail is cut, and the primary, which knows what the follower acknowledged, sends it again.
+ */
+import { SmfsError } from "../../../lib/errors.ts";
+import type { Address, SegmentInfo, SegmentStore } from "./api.ts";
+import { KIND, type SegmentHeader } from "./format.ts";
+import { describeAddress } from "./record.ts";
+import {
+  type ChainLink,
+  inspectAftermath,
+  type ScanEnd,
+  type ScannedRecord,
+  scanRecords,
+} from "./scan.ts";
+import { readSegmentHeader, SEGMENT_HEADER_BYTES } from "./segment.ts";
+
+export interface RecoveryReport {
+  readonly segments: number;
+  readonly scannedRecords: number;
+  /** Where a torn tail was cut off; null when there was none. */
+  readonly cutAt: Address | null;
+  /** A follower's cut record was vouched for by the primary: it must be sent again. */
+  readonly cutWasVouched: boolean;
+  readonly removedSegments: number;
+}
+
+export interface FoundSegment {
+  readonly segment: number;
+  readonly firstSequence: number;
+  readonly bytes: number;
+}
+
+export interface RecoveredRecord extends Address {
+  readonly sequence: number;
+  readonly bytes: number;
+}
+
+/** Everything a log needs to go on. */
+export interface FoundLog {
+  readonly logId: Uint8Array;
+  readonly segments: readonly FoundSegment[];
+  /** Records of the last segment. */
+  readonly records: readonly RecoveredRecord[];
+  readonly head: ChainLink & { readonly epoch: number };
+  readonly end: Address;
+  /** The last record is a seal: the next one starts a segment. */
+  readonly sealed: boolean;
+  /** Known to be on stable storage whatever the kernel still holds. */
+  readonly durableSequence: number;
+  readonly checkpoint: Address | null;
+  readonly report: RecoveryReport;
+}
+
+export interface RecoverySettings {
+  readonly follower: boolean;
+}
+
+/** Throws `SmfsError`: NOT_FOUND (no log), DAMAGED, NEWER_VERSION, OTHER_HISTORY, IO. */
+export function findLog(store: SegmentStore, settings: RecoverySettings): FoundLog {
+  const listed = store.list();
+  if (listed.length === 0) throw new SmfsError("NOT_FOUND", "there is no log here");
+  const candidates = listed.map((info) => readCandidate(store, info));
+  refuseGaps(candidates);
+  const last = lastWithRecords(store, candidates);
+  const scan = scanLast(store, last.header, last.bytes);
+  const hollow = candidates.slice(last.index + 1);
+  const verdict = judgeEnd(store, scan, hollow, last.header.logId, settings);
+  if (verdict.cut) store.clear(scan.end.segment, scan.end.offset);
+  for (const info of hollow.toReversed()) store.remove(info.segment);
+  return assemble(candidates.slice(0, last.index + 1), last.header, scan, {
+    segments: last.index + 1,
+    scannedRecords: scan.records.length,
+    cutAt: verdict.cut ? { segment: scan.end.segment, offset: scan.end.offset } : null,
+    cutWasVouched: verdict.vouched,
+    removedSegments: hollow.length,
+  });
+}
+
+type Candidate = SegmentInfo & { readonly header: SegmentHeader | SmfsError };
+
+function readCandidate(store: SegmentStore, info: SegmentInfo): Candidate {
+  try {
+    const bytes = store.readSync(info.segment, 0, SEGMENT_HEADER_BYTES);
+    const header = readSegmentHeader(bytes, info.segment);
+    return { ...info, header: { ...header, logId: header.logId.slice() } };
+  } catch (error) {
+    if (!(error instanceof SmfsError) || error.code === "IO") throw error;
+    if (error.code === "NEWER_VERSION") throw error;
+    return { ...info, header: error };
+  }
+}
+
+function refuseGaps(candidates: readonly Candidate[]): void {
+  candidates.forEach(({ segment }, index) => {
+    const before = candidates[index - 1];
+    if (before === undefined || segment === before.segment + 1) return;
+    throw new SmfsError("DAMAGED", `segment ${before.segment + 1} is missing`);
+  });
+}
+
+interface LastSegment {
+  readonly index: number;
+  readonly header: SegmentHeader;
+  readonly bytes: number;
+}
+
+/** The last segment that has a record; the first of all when none has. */
+function lastWithRecords(store: SegmentStore, candidates: readonly Candidate[]): LastSegment {
+  for (let index = candidates.length - 1; index >= 0; index--) {
+    const { header, bytes } = candidates[index] as Candidate;
+    if (header instanceof SmfsError) continue;
+    if (index > 0 && !startsWithRecord(store, header)) continue;
+    refuseBadHeaders(candidates.slice(0, index), header);
+    return { index, header, bytes };
+  }
+  return refuseHeadless(store, candidates);
+}
+
+function startsWithRecord(store: SegmentStore, header: SegmentHeader): boolean {
+  let intact = false;
+  scanRecords(store, scanStart(header), null, (record) => {
+    intact = record.metadata() !== null && record.body() !== null;
+    return false;
+  });
+  return intact;
+}
+
+function scanStart(header: SegmentHeader) {
+  const after = { sequence: header.firstSequence - 1, checksum: header.previousChecksum };
+  return { segment: header.segment, offset: SEGMENT_HEADER_BYTES, logId: header.logId, after };
+}
+
+function refuseBadHeaders(before: readonly Candidate[], last: SegmentHeader): void {
+  let firstSequence = 0;
+  for (const { header, segment } of before) {
+    if (header instanceof SmfsError) throw header;
+    if (header.firstSequence <= firstSequence || header.firstSequence >= last.firstSequence) {
+      throw new SmfsError("DAMAGED", `segment ${segment} offset 0: sequence out of order`);
+    }
+    if (header.logId.some((byte, i) => byte !== last.logId[i])) {
+      throw new SmfsError("OTHER_HISTORY", `segment ${segment} belongs to another log`);
+    }
+    firstSequence = header.firstSequence;
+  }
+}
+
+/** No header verifies: either the log was never completed, or everything is damaged. */
+function refuseHeadless(store: SegmentStore, candidates: readonly Candidate[]): never {
+  const [first] = candidates as [Candidate];
+  const pristine = candidates.every(
+    ({ segment, bytes }) => bytes === 0 || store.readSync(segment, 0, bytes).every((b) => b === 0),
+  );
+  if (!pristine) throw first.header;
+  for (const { segment } of candidates.toReversed()) store.remove(segment);
+  throw new SmfsError("NOT_FOUND", "the log was never completed; it can be created anew");
+}
+
+interface LastScan {
+  readonly records: RecoveredRecord[];
+  readonly end: ScanEnd;
+  readonly head: (ChainLink & { readonly epoch: number }) | null;
+  readonly checkpoint: Address | null;
+  readonly sealed: boolean;
+}
+
+function scanLast(store: SegmentStore, header: SegmentHeader, bytes: number): LastScan {
+  const records: RecoveredRecord[] = [];
+  let newest: ScannedRecord | null = null;
+  let checkpoint: Address | null = null;
+  const visit = (record: ScannedRecord): boolean => {
+    if (record.metadata() === null || record.body() === null) return false;
+    const { segment, offset, totalBytes } = record;
+    records.push({ segment, offset, bytes: totalBytes, sequence: record.header.sequence });
+    if (record.header.kind === KIND.checkpoint) checkpoint = { segment, offset };
+    newest = record;
+    return true;
+  };
+  const limit = { segment: header.segment, offset: bytes };
+  const end = scanRecords(store, scanStart(header), limit, visit);
+  return { records, end, checkpoint, ...summary(newest) };
+}
+
+function summary(newest: ScannedRecord | null) {
+  if (newest === null) return { head: null, sealed: false };
+  const { sequence, epoch, headerChecksum, kind } = newest.header;
+  const head = { sequence, epoch, checksum: headerChecksum };
+  return { head, sealed: kind === KIND.seal };
+}
+
+/** Torn or damaged? Throws for damage. */
+function judgeEnd(
+  store: SegmentStore,
+  scan: LastScan,
+  hollow: readonly Candidate[],
+  logId: Uint8Array,
+  { follower }: RecoverySettings,
+): { cut: boolean; vouched: boolean } {
+  const { end } = scan;
+  if (end.reason === "damage" && end.code === "NEWER_VERSION") {
+    throw new SmfsError("NEWER_VERSION", `${describeAddress(end)}: ${end.message}`);
+  }
+  const next = (end.last?.sequence ?? 0) + 1;
+  const here = inspectAftermath(store, end, next, logId);
+  const behind = hollow.map(({ segment }) =>
+    inspectAftermath(store, { segment, offset: 0 }, next, logId),
+  );
+  const witness = [here, ...behind].find((one) => one.vouchedBy !== null)?.vouchedBy ?? null;
+  if (witness !== null && !follower) {
+    const vouch = `record ${witness.sequence} at ${describeAddress(witness)} says it was durable`;
+    const fault = faultBefore(witness, end, hollow);
+    throw new SmfsError("DAMAGED", `${fault}; record ${next} is lost, but ${vouch}`);
+  }
+  return { cut: here.written, vouched: witness !== null };
+}
+
+/** What is wrong, in words with its address: the end of the scan, or the segment of the witness. */
+function faultBefore(witness: Address, end: ScanEnd, hollow: readonly Candidate[]): string {
+  const broken = hollow.find(({ segment }) => segment === witness.segment);
+  if (broken?.header instanceof SmfsError) return broken.header.message;
+  const at = broken === undefined ? end : { segment: broken.segment, offset: SEGMENT_HEADER_BYTES };
+  const what = end.reason === "damage" ? end.message : "a part of the record is damaged";
+  return `${describeAddress(at)}: ${what}`;
+}
+
+function assemble(
+  kept: readonly Candidate[],
+  header: SegmentHeader,
+  scan: LastScan,
+  report: RecoveryReport,
+): FoundLog {
+  const { end, records, sealed } = scan;
+  const before = header.firstSequence - 1;
+  const { logId, checkpointSegment, checkpointOffset } = header;
+  const inHeader =
+    checkpointSegment === 0 ? null : { segment: checkpointSegment, offset: checkpointOffset };
+  return {
+    logId,
+    segments: kept.map(({ segment, bytes, header: found }) => ({
+      segment,
+      bytes,
+      firstSequence: (found as SegmentHeader).firstSequence,
+    })),
+    records,
+    head: scan.head ?? { sequence: before, checksum: header.previousChecksum, epoch: 0 },
+    end: { segment: end.segment, offset: end.offset },
+    sealed,
+    durableSequence: before,
+    checkpoint: scan.checkpoint ?? inHeader,
+    report,
+  };
+}

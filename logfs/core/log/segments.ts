@@ -1,0 +1,99 @@
+/**
+ * Which segments there are and where records start in them: the first sequence of each segment, and
+ * within the segments used lately one mark per `MARK_BYTES`, from which a reader hops header to
+ * header. Segments are in ascending order of number and of sequence.
+ */
+import { assert } from "../../../lib/assert.ts";
+import type { Address } from "./api.ts";
+import { SEGMENT_HEADER_BYTES } from "./segment.ts";
+
+const MARK_BYTES = 1 << 20;
+/** Segments that keep their marks: 64 × 100 MB is more than a mirror lags in normal operation. */
+const MARKED_SEGMENTS = 64;
+
+export interface Mark {
+  readonly sequence: number;
+  readonly offset: number;
+}
+
+interface Entry {
+  readonly segment: number;
+  readonly firstSequence: number;
+  /** Offset behind the last record; file size for a sealed segment found at recovery. */
+  usedBytes: number;
+  marks: Mark[];
+}
+
+export class SegmentTable {
+  private readonly entries: Entry[] = [];
+
+  get count(): number {
+    return this.entries.length;
+  }
+
+  get firstSequence(): number {
+    return this.entries[0]?.firstSequence ?? 1;
+  }
+
+  numbers(): number[] {
+    return this.entries.map((entry) => entry.segment);
+  }
+
+  add(segment: number, firstSequence: number, usedBytes: number): void {
+    const last = this.entries.at(-1);
+    assert(last === undefined || last.segment < segment, "segments are added in order");
+    this.entries.push({ segment, firstSequence, usedBytes, marks: [] });
+    const unmarked = this.entries.at(-1 - MARKED_SEGMENTS);
+    if (unmarked !== undefined) unmarked.marks = [];
+  }
+
+  /** A record of `length` bytes stands at the address. */
+  note(address: Address, length: number, sequence: number): void {
+    const entry = this.find(address.segment);
+    assert(entry !== undefined, "a record outside every segment");
+    entry.usedBytes = address.offset + length;
+    this.mark(entry, address.offset, sequence);
+  }
+
+  private mark(entry: Entry, offset: number, sequence: number): void {
+    const last = entry.marks.at(-1);
+    const from = last?.offset ?? SEGMENT_HEADER_BYTES;
+    if (offset - from >= MARK_BYTES && sequence > (last?.sequence ?? 0)) {
+      entry.marks.push({ sequence, offset });
+    }
+  }
+
+  usedBytes(segment: number): number | undefined {
+    return this.find(segment)?.usedBytes;
+  }
+
+  firstSequenceOf(segment: number): number {
+    const entry = this.find(segment);
+    assert(entry !== undefined, "no such segment");
+    return entry.firstSequence;
+  }
+
+  /** A place at or before the record from which to hop; undefined when it was cleaned away. */
+  locate(sequence: number): (Address & Mark) | undefined {
+    const entry = this.entries.findLast((candidate) => candidate.firstSequence <= sequence);
+    if (entry === undefined) return undefined;
+    const { segment, firstSequence } = entry;
+    const mark = entry.marks.findLast((candidate) => candidate.sequence <= sequence);
+    return { segment, sequence: firstSequence, offset: SEGMENT_HEADER_BYTES, ...mark };
+  }
+
+  /** Forgets what stands at `end` and behind. */
+  truncate(end: Address): void {
+    while ((this.entries.at(-1)?.segment ?? 0) > end.segment) this.entries.pop();
+    const last = this.entries.at(-1);
+    assert(last !== undefined && last.segment === end.segment, "the new end is in no segment");
+    last.usedBytes = end.offset;
+    last.marks = last.marks.filter((mark) => mark.offset < end.offset);
+  }
+
+  private find(segment: number): Entry | undefined {
+    const last = this.entries.at(-1);
+    if (last?.segment === segment) return last;
+    return this.entries.findLast((entry) => entry.segment === segment);
+  }
+}
