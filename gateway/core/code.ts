@@ -36,8 +36,13 @@ export interface Encoder {
    */
   coveredThrough(layers: number): number;
   /**
-   * Ids through `id` were acknowledged: they no longer hold `coveredThrough` back. Only needed after
-   * `setParameters` raised the number of layers, which older packets never reach.
+   * As `coveredThrough`, counting only repairs that had served their delay and so keep a distance
+   * from their data that short bursts do not span; flushed ones left earlier (see `risk.ts`).
+   */
+  spreadThrough(layers: number): number;
+  /**
+   * Ids through `id` were acknowledged: they no longer hold back `coveredThrough` (packets from
+   * before a change to more layers) and `spreadThrough` (packets whose repairs were flushed).
    */
   release(id: number): void;
   setParameters(parameters: CodeParameters, nowMicros: number): void;

@@ -53,9 +53,8 @@ export class EncoderLayer {
     this.advance();
   }
 
-  /** The next group that is due, or −1. The caller releases it. */
+  /** The next group, which is due. The caller releases it. */
   take(): number {
-    if (!this.isDue()) return EMPTY;
     const group = this.queue[this.head] as number;
     this.head = (this.head + 1) % this.queue.length;
     this.size--;
@@ -65,28 +64,35 @@ export class EncoderLayer {
 
   isDue(): boolean {
     if (this.size === 0) return false;
-    return this.forced > 0 || ((this.pushes - (this.dueAt[this.head] as number)) | 0) >= 0;
+    return this.forced > 0 || this.isHeadSpread;
   }
 
-  /** Closes every bin with a member up to `id`, and ends the delay of all that cover such ids. */
-  flushThrough(id: number): void {
+  /** Whether the group at the head of the queue has served its delay. */
+  get isHeadSpread(): boolean {
+    return ((this.pushes - (this.dueAt[this.head] as number)) | 0) >= 0;
+  }
+
+  /** Whether some group that has not left has a member up to `id`. */
+  covers(id: number): boolean {
+    for (let i = 0; i < this.size; i++) {
+      const group = this.queue[(this.head + i) % this.queue.length] as number;
+      if (this.startsBy(group, id)) return true;
+    }
+    return this.bins.some((group) => group !== EMPTY && this.startsBy(group, id));
+  }
+
+  /** Closes all bins and makes everything due, oldest first. */
+  flush(): void {
     for (let i = 0; i < this.interleave; i++) {
       // The bin that the next packet joins holds the oldest members.
       const bin = (this.bin + i) % this.interleave;
-      const group = this.bins[bin] as number;
-      if (group !== EMPTY && this.startsBy(group, id)) this.closeBin(bin);
+      if (this.bins[bin] !== EMPTY) this.closeBin(bin);
     }
-    let covering = this.size;
-    while (covering > this.forced && !this.startsBy(this.queued(covering - 1), id)) covering--;
-    this.forced = covering;
+    this.forced = this.size;
   }
 
   private startsBy(group: number, id: number): boolean {
     return ((id - (this.groups.first[group] as number)) | 0) >= 0;
-  }
-
-  private queued(index: number): number {
-    return this.queue[(this.head + index) % this.queue.length] as number;
   }
 
   private closeBin(bin: number): void {

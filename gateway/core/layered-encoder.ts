@@ -37,6 +37,8 @@ export class LayeredEncoder implements Encoder {
   /** Layers of the parameters before, until their flushed repairs have been polled. */
   private retiring: LayerSet | null = null;
   private readonly coverage = new Coverage();
+  /** The same, counting only repairs that had served their delay. */
+  private readonly spread = new Coverage();
   private readonly packet = new BlockStore(1);
   private readonly header = new Uint8Array(repairHeader.size);
   private readonly headerView = viewOf(this.header);
@@ -47,7 +49,7 @@ export class LayeredEncoder implements Encoder {
   constructor(options: EncoderOptions = {}) {
     this.idleMicros = options.idleMicros ?? DEFAULT_IDLE_MICROS;
     this.current = new LayerSet(options.parameters ?? DEFAULT_CODE);
-    this.coverage.reserve(this.current.span);
+    this.reserve();
   }
 
   get parameters(): CodeParameters {
@@ -65,6 +67,7 @@ export class LayeredEncoder implements Encoder {
     this.lastPushMicros = nowMicros;
     this.packet.store(0, packet);
     this.coverage.push(id);
+    this.spread.push(id);
     for (const layer of this.current.layers) layer.push(id, this.packet, packet.length);
   }
 
@@ -84,16 +87,25 @@ export class LayeredEncoder implements Encoder {
     return this.current.groups.used > 0 ? this.lastPushMicros + this.idleMicros : Infinity;
   }
 
+  /**
+   * All partial groups leave, not only those that cover `id`: the redundancy model counts on a
+   * group's members having the repairs of all denser layers.
+   */
   flushThrough(id: number, _nowMicros: number): void {
-    for (const layer of this.current.layers) layer.flushThrough(id);
+    if (this.current.layers.some((layer) => layer.covers(id))) this.flush();
   }
 
   coveredThrough(layers: number): number {
     return this.coverage.coveredThrough(layers);
   }
 
+  spreadThrough(layers: number): number {
+    return this.spread.coveredThrough(layers);
+  }
+
   release(id: number): void {
     this.coverage.release(id);
+    this.spread.release(id);
   }
 
   setParameters(parameters: CodeParameters, _nowMicros: number): void {
@@ -102,26 +114,38 @@ export class LayeredEncoder implements Encoder {
     this.flush();
     if (this.current.groups.used > 0) this.retiring = this.current;
     this.current = next;
-    this.coverage.reserve(next.span);
+    this.reserve();
   }
 
   private flush(): void {
-    for (const layer of this.current.layers) layer.flushThrough(this.lastId);
+    for (const layer of this.current.layers) layer.flush();
+  }
+
+  private reserve(): void {
+    this.coverage.reserve(this.current.span);
+    this.spread.reserve(this.current.span);
   }
 
   private pollSet(set: LayerSet, out: Uint8Array): number {
     const { layers, groups } = set;
     for (let index = 0; index < layers.length; index++) {
       const layer = layers[index] as EncoderLayer;
+      if (!layer.isDue()) continue;
+      const isSpread = layer.isHeadSpread;
       const group = layer.take();
-      if (group < 0) continue;
       const length = this.write(set, index, group, out);
-      const first = groups.first[group] as number;
-      this.coverage.cover(first, layer.interleave, groups.count[group] as number);
+      this.cover(layer, groups, group, isSpread);
       groups.release(group);
       return length;
     }
     return 0;
+  }
+
+  private cover(layer: EncoderLayer, groups: Groups, group: number, isSpread: boolean): void {
+    const first = groups.first[group] as number;
+    const count = groups.count[group] as number;
+    this.coverage.cover(first, layer.interleave, count);
+    if (isSpread) this.spread.cover(first, layer.interleave, count);
   }
 
   private write({ headers, groups }: LayerSet, layer: number, group: number, out: Uint8Array) {

@@ -1,0 +1,210 @@
+/**
+ * The redundancy model (SMFS §3.2): how likely is it that a packet cannot be rebuilt from what is on
+ * the wire, if the sender and the link die now? Worst-case assumptions, so that an acknowledgement
+ * in `network` mode keeps its promise; `test/sim/fec-risk.test.ts` holds it against simulation.
+ *
+ * Assumptions
+ * - Losses come in bursts (Gilbert's model): share p of packets lost, in runs of geometric length,
+ *   mean b. b = 1 is independent loss. p and b are upper confidence bounds (`loss-meter.ts`).
+ * - A packet with repairs of L layers has those of the L densest, all groups full, on a wire that
+ *   carries nothing between data packets: members of layer l are i_l apart, no more.
+ * - Its own burst reaches a neighbour at distance d on one side with probability (1 − 1/b)^d. A burst
+ *   that reaches layer l's nearest member or repair has defeated that layer and all denser ones.
+ * - A layer that its own burst left alone fails when the repair is lost or a member is missing:
+ *   q_l ≤ p + (r − 1) · m_l (union bound, so losses elsewhere may depend on one another).
+ * - A member may have been rebuilt by other layers. When a repair of layer l has left, its members'
+ *   repairs of all denser layers have left too, because those close and serve their delay sooner
+ *   (r · i_k ≤ i_l) and flushes send all layers, dense first: m_l = R_l, the residue after the l
+ *   denser layers. Far behind the newest packet, members have all their repairs (`depth`), and m_l is the
+ *   residue after all the other layers (density evolution).
+ * - A layer without that property (r · i_k > i_l for a denser k in use) could share two members with
+ *   it, and is left out of the account.
+ * - A flushed repair follows its last member directly: layer l at a distance of l + 1.
+ *
+ * Packets in flight are added up (union bound). Under bursts what is lost is lost in clusters of
+ * about b packets, so the sum is too careful by about that factor.
+ */
+import type { CodeParameters, LossEstimate } from "./code.ts";
+
+/** What has left for a packet. */
+export interface Protection {
+  /** Layers whose repair has left. */
+  readonly layers: number;
+  /** Of these, layers whose repair had served its delay: only those stand against bursts. */
+  readonly spread: number;
+  /** Plain copies that left after those. */
+  readonly copies: number;
+  /** How many group spans (`RiskModel.spanPackets`) the packet is behind the newest fully spread. */
+  readonly depth: number;
+}
+
+/** How far an encoder has covered its packets; `Encoder` is one. */
+export interface CoverageMarks {
+  coveredThrough(layers: number): number;
+  spreadThrough(layers: number): number;
+}
+
+/** After so many steps the evolution has converged for any loss at which the code helps. */
+const MAX_DEPTH = 3;
+
+export class RiskModel {
+  /** Ids that one group of the sparsest layer spans. */
+  readonly spanPackets: number;
+  private readonly layers: number;
+  private readonly link: LossEstimate;
+  /** Odds by [depth][layers], with delayed repairs; and by [layers] with flushed ones. */
+  private readonly spread: readonly OddsByLayers[];
+  private readonly flushed: OddsByLayers;
+
+  constructor(parameters: CodeParameters, link: LossEstimate) {
+    const { r, interleave } = parameters;
+    this.layers = interleave.length;
+    this.spanPackets = r * (interleave.at(-1) ?? 1);
+    this.link = link;
+    this.spread = byDepth(parameters, link, (i) => reach(link, i, i));
+    this.flushed = byLayers(parameters, link, (i, l) => reach(link, i, Math.min(i, l + 1)));
+  }
+
+  /** Upper estimate of the probability that one packet is lost and cannot be rebuilt. */
+  packetRisk({ layers, spread, copies, depth }: Protection): number {
+    const copyOdds = this.copyOdds(layers, copies);
+    const table = this.spread[Math.min(depth, MAX_DEPTH)] ?? [];
+    return Math.min(
+      residue(this.link.loss, [...(this.flushed[layers] ?? []), ...copyOdds]),
+      residue(this.link.loss, [...(table[spread] ?? []), ...copyOdds]),
+    );
+  }
+
+  /** A copy is a repair without other members; the nearest stands right behind the repairs. */
+  private copyOdds(layers: number, copies: number): LayerOdds[] {
+    return Array.from({ length: copies }, (_, k) => ({
+      defeated: reach(this.link, Infinity, layers + 1 + k),
+      fails: this.link.loss,
+    }));
+  }
+
+  /** The same for any of the packets `first` … `last` (ids, wrapping), all of them unacknowledged. */
+  rangeRisk(marks: CoverageMarks, first: number, last: number): number {
+    let risk = 0;
+    let from = first;
+    while (((last - from) | 0) >= 0) {
+      const protection = this.protectionOf(marks, from);
+      const through = this.sameThrough(marks, from, last);
+      risk += (((through - from) | 0) + 1) * this.packetRisk(protection);
+      from = (through + 1) >>> 0;
+    }
+    return Math.min(1, risk);
+  }
+
+  private protectionOf(marks: CoverageMarks, id: number): Protection {
+    let layers = 0;
+    let spread = 0;
+    for (let level = 1; level <= this.layers; level++) {
+      if (isThrough(id, marks.coveredThrough(level))) layers = level;
+      if (isThrough(id, marks.spreadThrough(level))) spread = level;
+    }
+    const behind = (marks.spreadThrough(this.layers) - id) | 0;
+    const depth = spread < this.layers ? 0 : Math.floor(behind / this.spanPackets);
+    return { layers, spread, copies: 0, depth: Math.min(depth, MAX_DEPTH) };
+  }
+
+  /** Last id up to `last` that has the same protection as `id`. */
+  private sameThrough(marks: CoverageMarks, id: number, last: number): number {
+    let through = last;
+    const bound = (mark: number): void => {
+      if (isThrough(id, mark) && !isThrough(through, mark)) through = mark >>> 0;
+    };
+    for (let level = 1; level <= this.layers; level++) {
+      bound(marks.coveredThrough(level));
+      bound(marks.spreadThrough(level));
+    }
+    const full = marks.spreadThrough(this.layers);
+    for (let depth = 1; depth <= MAX_DEPTH; depth++) bound(full - depth * this.spanPackets);
+    return through;
+  }
+}
+
+/** Whether `id` is `mark` or before it, in 32-bit serial arithmetic. */
+function isThrough(id: number, mark: number): boolean {
+  return ((mark - id) | 0) >= 0;
+}
+
+/** Probability that a packet's own burst reaches a distance behind or a distance ahead. */
+function reach({ burst }: LossEstimate, behind: number, ahead: number): number {
+  const goesOn = 1 - 1 / Math.max(1, burst);
+  return 1 - (1 - goesOn ** behind) * (1 - goesOn ** ahead);
+}
+
+/** How one layer does: whether the own burst defeats it, and whether something else does. */
+interface LayerOdds {
+  readonly defeated: number;
+  readonly fails: number;
+}
+/** Indexed by the number of layers that have left. */
+type OddsByLayers = readonly (readonly LayerOdds[])[];
+type ReachOfLayer = (interleave: number, layer: number) => number;
+
+/** Members are helped by denser layers only. */
+function byLayers(
+  { r, interleave }: CodeParameters,
+  { loss }: LossEstimate,
+  reachOf: ReachOfLayer,
+): OddsByLayers {
+  const odds: LayerOdds[] = [];
+  const table: LayerOdds[][] = [[]];
+  let densest = 0;
+  for (const [layer, bins] of interleave.entries()) {
+    if (bins >= r * densest) {
+      odds.push({ defeated: reachOf(bins, layer), fails: failure(r, loss, residue(loss, odds)) });
+      densest = bins;
+    }
+    table.push([...odds]);
+  }
+  return table;
+}
+
+/** With all layers, each step behind the newest lets members be helped by one step more. */
+function byDepth(
+  parameters: CodeParameters,
+  link: LossEstimate,
+  reachOf: ReachOfLayer,
+): OddsByLayers[] {
+  const shallow = byLayers(parameters, link, reachOf);
+  const tables = [shallow];
+  let full = shallow.at(-1) ?? [];
+  for (let depth = 1; depth <= MAX_DEPTH; depth++) {
+    full = deeper(parameters.r, link.loss, full);
+    tables.push(shallow.with(-1, full));
+  }
+  return tables;
+}
+
+function deeper(r: number, loss: number, before: readonly LayerOdds[]): LayerOdds[] {
+  return before.map((layer, index) => {
+    const others = before.filter((_, other) => other !== index);
+    // More help can only be better, whatever the bounds say.
+    return { ...layer, fails: Math.min(layer.fails, failure(r, loss, residue(loss, others))) };
+  });
+}
+
+/** q_l: the repair is lost, or one of the r − 1 other members is missing. */
+function failure(r: number, loss: number, memberMissing: number): number {
+  return Math.min(1, loss + (r - 1) * memberMissing);
+}
+
+/**
+ * Probability that a packet is lost and everything in `odds` fails. Summed over how far its own
+ * burst goes: it defeats one only together with all that are easier to defeat.
+ */
+function residue(loss: number, odds: readonly LayerOdds[]): number {
+  const hardestFirst = odds.toSorted((a, b) => a.defeated - b.defeated);
+  let sum = 0;
+  let othersFail = 1;
+  let counted = 0;
+  for (const { defeated, fails } of hardestFirst) {
+    sum += (defeated - counted) * othersFail;
+    othersFail *= fails;
+    counted = defeated;
+  }
+  return loss * Math.min(1, sum + (1 - counted) * othersFail);
+}
