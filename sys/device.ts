@@ -3,11 +3,16 @@
  * without waiting, `waitReadable` waits on a worker thread.
  */
 import { ERRNO } from "../lib/errno.ts";
-import { SystemError, declareAsync, declareRaw, lastErrno } from "./libc.ts";
+import { SystemError, declare, declareAsync, declareRaw, lastErrno } from "./libc.ts";
 
 const POLLIN = 1;
+/** Commands and flag of include/uapi/asm-generic/fcntl.h. */
+const F_GETFL = 3;
+const F_SETFL = 4;
+const O_NONBLOCK = 0o4000;
 
 const read = declareRaw("read", "int64_t read(int fd, void *buffer, size_t length)");
+const fcntl = declare("fcntl", "int fcntl(int fd, int command, ...)");
 const poll = declareAsync("poll", "int poll(void *fds, unsigned long count, int timeout)");
 
 /** Bytes read into `buffer`; 0 when nothing is there now. The descriptor must be O_NONBLOCK. */
@@ -19,10 +24,14 @@ export function readNow(fd: number, buffer: Uint8Array): number {
   throw new SystemError("read", errno);
 }
 
-/** Waits until a read would not block (or would fail), at most `timeoutMillis`. */
-export function waitReadable(fd: number): (timeoutMillis: number) => Promise<boolean> {
-  const pollfd = Buffer.alloc(8); // struct pollfd: int fd; short events; short revents
+/** Gives a function that waits until a read would not block, at most `timeoutMillis`. */
+export function readinessOf(fd: number): (timeoutMillis: number) => Promise<unknown> {
+  const pollfd = Buffer.alloc(8); // struct pollfd (poll.h): int fd, short events, short revents
   pollfd.writeInt32LE(fd, 0);
   pollfd.writeInt16LE(POLLIN, 4);
-  return async (timeoutMillis) => (await poll(pollfd, 1, timeoutMillis)) > 0;
+  return (timeoutMillis) => poll(pollfd, 1, timeoutMillis);
+}
+
+export function setNonBlocking(fd: number): void {
+  fcntl(fd, F_SETFL, "int", fcntl(fd, F_GETFL) | O_NONBLOCK);
 }

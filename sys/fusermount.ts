@@ -6,7 +6,8 @@
  * 2. Run it to its end: the message with the descriptor waits in our end.
  * 3. Take the message with recvmsg(2); the descriptor is its SCM_RIGHTS part (unix(7)).
  */
-import { spawnSync } from "node:child_process";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { closeSync } from "node:fs";
 import { viewOf, struct, u32, i32, u64 } from "../lib/codec.ts";
 import { SmfsError } from "../lib/errors.ts";
@@ -18,7 +19,10 @@ const SOL_SOCKET = 1;
 const SCM_RIGHTS = 1;
 const MSG_DONTWAIT = 0x40;
 const MSG_CMSG_CLOEXEC = 0x40000000;
+/** The descriptor that the child inherits. */
+const COMM_FD = 3;
 const COMMAND_TIMEOUT_MILLIS = 10_000;
+const MESSAGE_CHARACTERS = 1000;
 
 /** include/linux/socket.h, struct cmsghdr on 64-bit systems, with one descriptor. */
 const RightsMessage = struct("cmsghdr", {
@@ -37,12 +41,12 @@ const socketpair = declare(
 const recvmsg = declare("recvmsg", "int64_t recvmsg(int fd, msghdr *message, int flags)");
 
 /** Mounts `mountpoint` with fusermount's options (comma-separated) and gives the descriptor. */
-export function fusermount(mountpoint: string, options: string): number {
+export async function fusermount(mountpoint: string, options: string): Promise<number> {
   const pair = Buffer.alloc(8);
   socketpair(AF_UNIX, SOCK_STREAM_CLOEXEC, 0, pair);
   const [ours, theirs] = [pair.readInt32LE(0), pair.readInt32LE(4)];
   try {
-    run(["-o", options, "--", mountpoint], theirs);
+    await run(["-o", options, "--", mountpoint], theirs);
     return receiveDescriptor(ours);
   } finally {
     closeSync(ours);
@@ -51,24 +55,26 @@ export function fusermount(mountpoint: string, options: string): number {
 }
 
 /** Unmounts a mount of this user. `detach` as in umount(8) --lazy. */
-export function fuserunmount(mountpoint: string, how: "now" | "detach"): void {
-  run(how === "detach" ? ["-u", "-z", "--", mountpoint] : ["-u", "--", mountpoint]);
+export async function fuserunmount(mountpoint: string, how: "now" | "detach"): Promise<void> {
+  await run(how === "detach" ? ["-u", "-z", "--", mountpoint] : ["-u", "--", mountpoint]);
 }
 
-function run(args: string[], commFd?: number): void {
-  const done = spawnSync("fusermount3", args, {
+async function run(args: string[], commFd?: number): Promise<void> {
+  const child = spawn("fusermount3", args, {
     stdio: ["ignore", "ignore", "pipe", commFd ?? "ignore"],
-    env: { ...process.env, _FUSE_COMMFD: "3" },
-    encoding: "utf8",
+    env: { ...process.env, _FUSE_COMMFD: String(COMM_FD) },
     timeout: COMMAND_TIMEOUT_MILLIS,
   });
-  if (done.error !== undefined) {
+  let said = "";
+  child.stderr?.on("data", (chunk: Buffer) => {
+    said = (said + chunk.toString()).slice(-MESSAGE_CHARACTERS);
+  });
+  const [status] = (await once(child, "close").catch((error: unknown) => {
     const what = "fusermount3 does not run; install the fuse3 package, or mount as root";
-    throw new SmfsError("UNSUPPORTED", what, done.error);
-  }
-  if (done.status === 0) return;
-  const busy = /busy/i.test(done.stderr);
-  throw new SmfsError(busy ? "BUSY" : "NOT_PERMITTED", `fusermount3: ${done.stderr.trim()}`);
+    throw new SmfsError("UNSUPPORTED", what, error);
+  })) as [number | null];
+  if (status === 0) return;
+  throw new SmfsError(/busy/i.test(said) ? "BUSY" : "NOT_PERMITTED", said.trim() || "fusermount3");
 }
 
 function receiveDescriptor(socket: number): number {

@@ -110,7 +110,7 @@ export function declareRaw(name: string, prototype: string): Call {
   };
 }
 
-/** As `declareRaw`, on a worker thread, for calls that wait. */
+/** As `declare`, on a worker thread, for calls that wait. */
 export function declareAsync(
   name: string,
   prototype: string,
@@ -120,7 +120,11 @@ export function declareAsync(
     native ??= resolve(name, prototype);
     const call = native;
     return new Promise((done, failed) => {
-      call.async(...args, (error, result) => (error ? failed(error) : done(result)));
+      call.async(...args, (error, result) => {
+        if (error) failed(error);
+        else if (result < 0) failed(new SystemError(name, lastErrno()));
+        else done(result);
+      });
     });
   };
 }

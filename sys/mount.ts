@@ -1,5 +1,5 @@
 /** mount(2) and umount2(2), with the flags of include/uapi/linux/mount.h and linux/fs.h. */
-import { declare } from "./libc.ts";
+import { declare, declareAsync } from "./libc.ts";
 
 export const MS_RDONLY = 1;
 export const MS_NOSUID = 2;
@@ -12,7 +12,7 @@ const mountCall = declare(
   "mount",
   "int mount(const char *source, const char *target, const char *fstype, unsigned long flags, const char *data)",
 );
-const umountCall = declare("umount2", "int umount2(const char *target, int flags)");
+const umountCall = declareAsync("umount2", "int umount2(const char *target, int flags)");
 
 /** Mounts; `data` is the file system's own option string. Throws `SystemError` (EPERM without the right). */
 export function mount(
@@ -26,9 +26,10 @@ export function mount(
 }
 
 /**
- * Unmounts. `now` throws EBUSY while files are open; `detach` takes the mount out of the tree and
- * lets go of it when the last file closes.
+ * Unmounts, on a worker thread: the kernel may have pages to write first, and this process may be
+ * the one that serves them. `now` throws EBUSY while files are open; `detach` takes the mount out
+ * of the tree and lets go of it when the last file closes.
  */
-export function unmount(target: string, how: "now" | "detach"): void {
-  umountCall(target, UMOUNT_NOFOLLOW | (how === "detach" ? MNT_DETACH : 0));
+export async function unmount(target: string, how: "now" | "detach"): Promise<void> {
+  await umountCall(target, UMOUNT_NOFOLLOW | (how === "detach" ? MNT_DETACH : 0));
 }

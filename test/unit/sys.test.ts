@@ -43,8 +43,8 @@ describe.skipIf(!linux)("system calls (Linux only)", () => {
     throw new Error("mount of an unknown type succeeded");
   });
 
-  it("UnmountOfADirectoryThatIsNoMountFails", () => {
-    expect(() => unmount(directory, "now")).toThrow(/umount2/);
+  it("UnmountOfADirectoryThatIsNoMountFails", async () => {
+    await expect(unmount(directory, "now")).rejects.toThrow(/umount2/);
   });
 
   it("ASecondOpenFileDoesNotGetTheLockUntilTheFirstIsClosed", () => {

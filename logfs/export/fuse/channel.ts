@@ -1,0 +1,148 @@
+/**
+ * The device between the kernel and a session.
+ *
+ * libuv cannot watch /dev/fuse, so: take requests without waiting until there are none, then wait
+ * for the next on a worker thread. Answers are written at once from the event loop.
+ *
+ * - After `REQUESTS_PER_TURN` the rest of the process (disk, network) has its turn.
+ * - A small request is copied to memory of its own; a large one (WRITE) keeps the read buffer until
+ *   it is answered. At most `MAX_LARGE_BUFFERS` are kept: then no more is read until one is free.
+ */
+import { closeSync, writeSync, writevSync } from "node:fs";
+import { setImmediate } from "node:timers/promises";
+import type { Logger } from "../../../lib/ports.ts";
+import { SystemError } from "../../../sys/libc.ts";
+import { readNow, readinessOf } from "../../../sys/device.ts";
+import { REQUEST_BUFFER_BYTES } from "./abi.ts";
+
+const REQUESTS_PER_TURN = 32;
+const SMALL_REQUEST_BYTES = 64 * 1024;
+/** With 1 MiB each this bounds what waiting writers cost; ordinary traffic needs two or three. */
+const MAX_LARGE_BUFFERS = 64;
+/** How long a wait goes on before looking whether the channel was closed. */
+const WAIT_MILLIS = 500;
+
+/** Handles one request; a promise keeps the bytes until it resolves. */
+export type Handler = (request: Uint8Array) => Promise<void> | undefined;
+
+export class Channel {
+  private readonly fd: number;
+  private readonly log: Logger;
+  private readonly wait: (timeoutMillis: number) => Promise<unknown>;
+  private readonly free: Uint8Array[] = [];
+  private buffers = 0;
+  private bufferFreed: (() => void) | undefined;
+  private closed = false;
+  /** The descriptor is closed: its number may be another file's by now. */
+  private ended = false;
+
+  /** `fd` is an O_NONBLOCK descriptor of /dev/fuse that is mounted; `close` closes it. */
+  constructor(fd: number, log: Logger) {
+    this.fd = fd;
+    this.log = log;
+    this.wait = readinessOf(fd);
+  }
+
+  /** Serves until the file system is unmounted, the connection aborted or `close` called. */
+  async serve(handler: Handler): Promise<void> {
+    try {
+      while (!this.closed) {
+        const drained = await this.serveTurn(handler);
+        if (drained) await this.wait(WAIT_MILLIS);
+        else await setImmediate();
+      }
+    } catch (error) {
+      if (!isGone(error)) throw error;
+    } finally {
+      this.ended = true;
+      closeSync(this.fd);
+    }
+  }
+
+  /** Ends `serve`, and with it the connection: whoever still uses the mount gets ENOTCONN. */
+  close(): void {
+    this.closed = true;
+  }
+
+  /** Sends one answer; false when the kernel has given the request up, or the connection is gone. */
+  send(parts: Uint8Array[]): boolean {
+    if (this.ended) return false;
+    try {
+      const [only] = parts;
+      if (parts.length === 1 && only !== undefined) writeSync(this.fd, only);
+      else writevSync(this.fd, parts);
+      return true;
+    } catch (error) {
+      const code = (error as NodeJS.ErrnoException).code;
+      if (code !== "ENOENT" && !isGone(error)) this.log.error({ err: error }, "FUSE reply refused");
+      return false;
+    }
+  }
+
+  /** Handles what is there; true when nothing is left. */
+  private async serveTurn(handler: Handler): Promise<unknown> {
+    for (let i = 0; i < REQUESTS_PER_TURN; i++) {
+      const buffer = this.takeBuffer() ?? (await this.nextFreeBuffer());
+      const length = this.readInto(buffer);
+      if (length === 0) {
+        this.free.push(buffer);
+        return true;
+      }
+      this.dispatch(handler, buffer, length);
+    }
+    return false;
+  }
+
+  private readInto(buffer: Uint8Array): number {
+    try {
+      return readNow(this.fd, buffer);
+    } catch (error) {
+      // The caller was interrupted before we took its request: there may be others.
+      if (error instanceof SystemError && error.code === "ENOENT") return 0;
+      this.free.push(buffer);
+      throw error;
+    }
+  }
+
+  private dispatch(handler: Handler, buffer: Uint8Array, length: number): void {
+    if (length <= SMALL_REQUEST_BYTES) {
+      const own = Buffer.allocUnsafe(length);
+      own.set(buffer.subarray(0, length));
+      this.free.push(buffer);
+      void handler(own);
+      return;
+    }
+    const later = handler(buffer.subarray(0, length));
+    if (later === undefined) this.free.push(buffer);
+    else void later.finally(() => this.giveBack(buffer));
+  }
+
+  private takeBuffer(): Uint8Array | undefined {
+    const buffer = this.free.pop();
+    if (buffer !== undefined || this.buffers === MAX_LARGE_BUFFERS) return buffer;
+    this.buffers++;
+    return Buffer.allocUnsafeSlow(REQUEST_BUFFER_BYTES);
+  }
+
+  private async nextFreeBuffer(): Promise<Uint8Array> {
+    for (;;) {
+      const buffer = this.free.pop();
+      if (buffer !== undefined) return buffer;
+      await new Promise<void>((freed) => {
+        this.bufferFreed = freed;
+      });
+    }
+  }
+
+  private giveBack(buffer: Uint8Array): void {
+    this.free.push(buffer);
+    this.bufferFreed?.();
+    this.bufferFreed = undefined;
+  }
+}
+
+/** Unmounted (ENODEV) or aborted (ECONNABORTED). */
+function isGone(error: unknown): boolean {
+  const code = (error as { code?: unknown }).code;
+  return code === "ENODEV" || code === "ECONNABORTED";
+}

@@ -1,0 +1,147 @@
+/** Open files: OPEN, CREATE, READ, WRITE, RELEASE, FSYNC, FALLOCATE, LSEEK. */
+import { fail } from "../../../../lib/errors.ts";
+import type { Attributes, MaybePromise, OpenOptions, SyncRequest } from "../../../core/vfs.ts";
+import * as abi from "../abi.ts";
+import { putEntry } from "../attributes.ts";
+import { operation, type Context } from "../context.ts";
+import { andThen, orElse } from "../maybe-promise.ts";
+import { killSetId } from "./set-id.ts";
+
+function optionsOf(flags: number): OpenOptions {
+  const mode = flags & abi.O_ACCMODE;
+  return {
+    read: mode !== abi.O_WRONLY,
+    write: mode !== abi.O_RDONLY,
+    append: (flags & abi.O_APPEND) !== 0,
+    truncate: (flags & abi.O_TRUNC) !== 0,
+  };
+}
+
+/** What the call asked for: O_SYNC contains the bit of O_DSYNC and is looked for first. */
+export function syncRequestOf(flags: number): SyncRequest {
+  if ((flags & abi.O_SYNC) === abi.O_SYNC) return "full";
+  return (flags & abi.O_DSYNC) === 0 ? "none" : "data";
+}
+
+/** With `kept` the pages of earlier opens stay; with `checked` the kernel looks at the times first. */
+const OPEN_FLAGS = abi.FOPEN_KEEP_CACHE;
+
+/** Nobody waits for it, and nobody can do anything about its failure. */
+function release(context: Context, handle: number): void {
+  const released = orElse(
+    () => context.vfs.release(handle),
+    () => undefined,
+  );
+  if (released instanceof Promise) void released;
+}
+
+/** Opening truncated the file, so the set-id bits may have to go; an open that fails there is none. */
+function afterOpen<T>(
+  context: Context,
+  inode: number,
+  openFlags: number,
+  opened: T,
+  handle: number,
+): MaybePromise<T> {
+  if ((openFlags & abi.OPEN_KILL_SUIDGID) === 0) return opened;
+  const cleared = orElse(
+    () => killSetId(context, inode),
+    (error: unknown) => {
+      release(context, handle);
+      throw error;
+    },
+  );
+  return andThen(cleared, () => opened);
+}
+
+export const open = operation<number>({
+  run(context, request) {
+    const { flags, openFlags } = request.take(abi.OpenIn);
+    return andThen(context.vfs.open(request, request.node, optionsOf(flags)), (handle) =>
+      afterOpen(context, request.node, openFlags, handle, handle),
+    );
+  },
+  encode(_context, reply, handle) {
+    reply.put(abi.OpenOut, { handle, openFlags: OPEN_FLAGS });
+  },
+  undo: release,
+});
+
+interface Created {
+  attributes: Attributes;
+  handle: number;
+}
+
+export const create = operation<Created>({
+  run(context, request) {
+    const { flags, mode, openFlags } = request.take(abi.CreateIn);
+    const exclusive = (flags & abi.O_EXCL) !== 0;
+    const options = optionsOf(flags);
+    return andThen(
+      context.vfs.create(request, request.node, request.takeName(), mode, exclusive, options),
+      (created) => afterOpen(context, created.attributes.inode, openFlags, created, created.handle),
+    );
+  },
+  encode(context, reply, { attributes, handle }) {
+    putEntry(context, reply, attributes);
+    reply.put(abi.OpenOut, { handle, openFlags: OPEN_FLAGS });
+  },
+  undo(context, { attributes, handle }) {
+    release(context, handle);
+    context.nodes.forget(attributes.inode, 1);
+  },
+});
+
+export const read = operation<Uint8Array[]>({
+  run({ vfs }, request) {
+    const { handle, offset, size } = request.take(abi.ReadWriteIn);
+    if (size > abi.MAX_IO_BYTES) fail("EINVAL");
+    return vfs.read(handle, offset, size);
+  },
+  encode({ statistics }, reply, pieces) {
+    for (const piece of pieces) statistics.readBytes += piece.length;
+    reply.append(pieces);
+  },
+});
+
+export const write = operation<number>({
+  run(context, request) {
+    const { handle, offset, size, ioFlags, flags } = request.take(abi.ReadWriteIn);
+    const data = request.takeBytes(size);
+    const written = context.vfs.write(handle, offset, data, syncRequestOf(flags));
+    if ((ioFlags & abi.WRITE_KILL_SUIDGID) === 0) return written;
+    return andThen(written, (count) => andThen(killSetId(context, request.node), () => count));
+  },
+  encode({ statistics }, reply, size) {
+    statistics.writtenBytes += size;
+    reply.put(abi.WriteOut, { size });
+  },
+});
+
+export const releaseFile = operation<void>({
+  run: ({ vfs }, request) => vfs.release(request.take(abi.ReleaseIn).handle),
+});
+
+export const fsync = operation<void>({
+  run({ vfs }, request) {
+    const { fsyncFlags } = request.take(abi.FsyncIn);
+    const dataOnly = (fsyncFlags & abi.FSYNC_FDATASYNC) !== 0;
+    return vfs.fsync(request.node, dataOnly ? "data" : "full");
+  },
+});
+
+export const fallocate = operation<void>({
+  run({ vfs }, request) {
+    const { handle, offset, length, mode } = request.take(abi.FallocateIn);
+    return vfs.fallocate(handle, offset, length, mode);
+  },
+});
+
+export const lseek = operation<number>({
+  run({ vfs }, request) {
+    const { handle, offset, whence } = request.take(abi.LseekIn);
+    if (whence !== 3 && whence !== 4) fail("EINVAL");
+    return vfs.seek(handle, offset, whence);
+  },
+  encode: (_context, reply, offset) => reply.put(abi.LseekOut, { offset }),
+});

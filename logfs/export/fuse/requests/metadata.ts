@@ -1,0 +1,86 @@
+/** GETATTR, SETATTR, ACCESS, STATFS. */
+import type {
+  AttributeChanges,
+  Attributes,
+  FsStatistics,
+  MaybePromise,
+} from "../../../core/vfs.ts";
+import { AccessIn, FATTR, SetattrIn, StatfsOut } from "../abi.ts";
+import type { Infer } from "../../../../lib/codec.ts";
+import { putAttributes } from "../attributes.ts";
+import { operation, type Context } from "../context.ts";
+import { andThen } from "../maybe-promise.ts";
+import type { Request } from "../request.ts";
+import { clear, isDirectory, withoutSetId } from "./set-id.ts";
+
+export const getattr = operation<Attributes>({
+  run: ({ vfs }, request) => vfs.getattr(request.node),
+  encode: (context, reply, attributes) => putAttributes(context, reply, attributes),
+});
+
+export const setattr = operation<Attributes>({
+  run(context, request) {
+    const wanted = request.take(SetattrIn);
+    const changes = changesOf(wanted);
+    const handle = (wanted.valid & FATTR.FH) === 0 ? undefined : wanted.handle;
+    const apply = () => context.vfs.setattr(request, request.node, changes, handle);
+    if ((wanted.valid & (FATTR.UID | FATTR.GID)) !== 0 && changes.mode === undefined)
+      return changeOwner(context, request, changes);
+    if ((wanted.valid & FATTR.KILL_SUIDGID) === 0) return apply();
+    return andThen(apply(), (attributes) => clear(context, attributes));
+  },
+  encode: (context, reply, attributes) => putAttributes(context, reply, attributes),
+});
+
+/** chown(2) clears a file's set-id bits whoever asks, in the same step as the owner changes. */
+function changeOwner(
+  context: Context,
+  request: Request,
+  changes: AttributeChanges,
+): MaybePromise<Attributes> {
+  return andThen(context.vfs.getattr(request.node), ({ mode }) => {
+    const kept = isDirectory(mode) ? mode : withoutSetId(mode);
+    const all = kept === mode ? changes : { ...changes, mode: kept };
+    return context.vfs.setattr(request, request.node, all);
+  });
+}
+
+function changesOf(wanted: Infer<typeof SetattrIn>): AttributeChanges {
+  const has = (bit: number): boolean => (wanted.valid & bit) !== 0;
+  const changes: AttributeChanges = {};
+  if (has(FATTR.MODE)) changes.mode = wanted.mode;
+  if (has(FATTR.UID)) changes.uid = wanted.uid;
+  if (has(FATTR.GID)) changes.gid = wanted.gid;
+  if (has(FATTR.SIZE)) changes.size = wanted.size;
+  if (has(FATTR.ATIME_NOW)) changes.accessed = "now";
+  else if (has(FATTR.ATIME))
+    changes.accessed = { seconds: wanted.atime, nanoseconds: wanted.atimeNanos };
+  if (has(FATTR.MTIME_NOW)) changes.modified = "now";
+  else if (has(FATTR.MTIME))
+    changes.modified = { seconds: wanted.mtime, nanoseconds: wanted.mtimeNanos };
+  return changes;
+}
+
+export const access = operation<void>({
+  run: ({ vfs }, request) => vfs.access(request, request.node, request.take(AccessIn).mask),
+});
+
+/** New inodes are bounded by space only; this is what df -i shows as free. */
+const FREE_INODES = 2 ** 32;
+
+export const statfs = operation<FsStatistics>({
+  run: ({ vfs }) => vfs.statfs(),
+  encode(_context, reply, { blockSize, totalBytes, freeBytes, inodes, nameMax }) {
+    const freeBlocks = Math.floor(freeBytes / blockSize);
+    reply.put(StatfsOut, {
+      blocks: Math.floor(totalBytes / blockSize),
+      freeBlocks,
+      availableBlocks: freeBlocks,
+      files: inodes + FREE_INODES,
+      freeFiles: FREE_INODES,
+      blockSize,
+      nameMax,
+      fragmentSize: blockSize,
+    });
+  },
+});
