@@ -1,0 +1,360 @@
+/**
+ * Segments as files in one directory: the real disk below a log (`SegmentStore`).
+ *
+ * - Names are durable before anything is written under them: the directory is synced when a file is
+ *   made or removed.
+ * - Space is taken with fallocate(2), or by writing zeros where the file system has no such call.
+ * - `reserve` is a file of real blocks, given up to operations that free space.
+ * - `lock` is held with flock(2) as long as the store is open for writing: one process, one writer.
+ */
+import {
+  closeSync,
+  constants,
+  existsSync,
+  fdatasync,
+  fdatasyncSync,
+  fstatSync,
+  fsyncSync,
+  ftruncateSync,
+  mkdirSync,
+  openSync,
+  read as readFile,
+  readdirSync,
+  readSync,
+  statfsSync,
+  statSync,
+  unlinkSync,
+  writeSync,
+  writev,
+} from "node:fs";
+import { join } from "node:path";
+import { EMPTY } from "../../lib/bytes.ts";
+import { messageOf, SmfsError } from "../../lib/errors.ts";
+import { fallocate } from "../../sys/fallocate.ts";
+import { tryLock } from "../../sys/lock.ts";
+import type { Done, SegmentInfo, SegmentStore } from "../core/log/api.ts";
+import { type OpenFile, OpenFiles, segmentOfName, segmentPath } from "./files.ts";
+
+export interface FileStoreOptions {
+  /** The segments and the reserve may take this much of the device; without it, all of it. */
+  readonly capacityBytes?: number;
+  readonly reserveBytes?: number;
+  /** For looking at a store that another process may have open: no lock, no changes. */
+  readonly readOnly?: boolean;
+}
+
+const DEFAULT_RESERVE_BYTES = 16 * 2 ** 20;
+/** Linux's UIO_MAXIOV (include/uapi/linux/uio.h). */
+const MAX_PARTS = 1024;
+const ZEROS = new Uint8Array(2 ** 20);
+
+export class FileSegmentStore implements SegmentStore {
+  readonly directory: string;
+  /** False where the platform has no flock: nothing keeps a second writer out. */
+  readonly locked: boolean;
+  private readonly readOnly: boolean;
+  private readonly capacityBytes: number;
+  private readonly reserveBytes: number;
+  private readonly files: OpenFiles;
+  private readonly sizes = new Map<number, number>();
+  private reservedBytes = 0;
+  private readonly lockFd: number;
+
+  /** Throws `SmfsError` BUSY when another process has it open, NOT_FOUND, IO. */
+  constructor(directory: string, options: FileStoreOptions = {}) {
+    this.directory = directory;
+    this.readOnly = options.readOnly ?? false;
+    this.capacityBytes = options.capacityBytes ?? Infinity;
+    this.reserveBytes = options.reserveBytes ?? DEFAULT_RESERVE_BYTES;
+    if (!this.readOnly) mkdirSync(directory, { recursive: true, mode: 0o700 });
+    if (!existsSync(directory)) throw new SmfsError("NOT_FOUND", `${directory} does not exist`);
+    this.lockFd = this.readOnly ? -1 : openSync(this.path("lock"), "a", 0o600);
+    this.locked = this.readOnly ? false : this.lock();
+    this.files = new OpenFiles(directory, { readOnly: this.readOnly });
+    this.findFiles();
+    if (!this.readOnly) this.restoreReserve();
+  }
+
+  private path(name: string): string {
+    return join(this.directory, name);
+  }
+
+  private lock(): boolean {
+    try {
+      if (tryLock(this.lockFd)) return true;
+    } catch (error) {
+      if (error instanceof SmfsError && error.code === "UNSUPPORTED") return false;
+      closeSync(this.lockFd);
+      throw error;
+    }
+    closeSync(this.lockFd);
+    throw new SmfsError("BUSY", `${this.directory} is open in another process`);
+  }
+
+  private findFiles(): void {
+    for (const name of readdirSync(this.directory)) {
+      const segment = segmentOfName(name);
+      if (segment !== null) this.sizes.set(segment, statSync(this.path(name)).size);
+    }
+    const reserve = this.path("reserve");
+    if (existsSync(reserve)) this.reservedBytes = statSync(reserve).size;
+  }
+
+  list(): SegmentInfo[] {
+    return [...this.sizes]
+      .map(([segment, bytes]) => ({ segment, bytes }))
+      .toSorted((a, b) => a.segment - b.segment);
+  }
+
+  allocate(segment: number, bytes: number): void {
+    const had = this.sizes.get(segment);
+    const more = bytes - (had ?? 0);
+    if (more <= 0 && had !== undefined) return;
+    if (more > this.quotaLeft()) throw noSpace(`${this.directory} would pass its quota`);
+    if (had === undefined) this.make(segment, bytes);
+    else takeSpace(this.files.get(segment).fd, had, bytes);
+    this.sizes.set(segment, bytes);
+  }
+
+  private make(segment: number, bytes: number): void {
+    const path = segmentPath(this.directory, segment);
+    const fd = guard(`making ${path}`, () => openSync(path, "wx+", 0o600));
+    try {
+      takeSpace(fd, 0, bytes);
+      fsyncSync(fd);
+      this.syncDirectory();
+    } catch (error) {
+      closeSync(fd);
+      unlinkSync(path);
+      throw error;
+    }
+    this.files.add(segment, fd);
+  }
+
+  /** Zeros are written, not punched: the blocks stay taken whatever else wants them. */
+  clear(segment: number, from: number): void {
+    const { fd } = this.files.get(segment);
+    guard(`clearing segment ${segment}`, () => {
+      writeZeros(fd, from, this.sizeOf(segment));
+      fdatasyncSync(fd);
+    });
+  }
+
+  write(segment: number, offset: number, parts: readonly Uint8Array[], done: Done): void {
+    this.use(segment, done, (file, finish) => writeAll(file.fd, offset, [...parts], finish));
+  }
+
+  sync(segment: number, done: Done): void {
+    this.use(segment, done, (file, finish) => fdatasync(file.fd, finish));
+  }
+
+  read(
+    segment: number,
+    offset: number,
+    length: number,
+    done: (error: Error | null, bytes: Uint8Array) => void,
+  ): void {
+    let bytes: Uint8Array = EMPTY;
+    const finish: Done = (error) => done(error, error === null ? bytes : EMPTY);
+    this.use(segment, finish, (file, release) => {
+      const target = new Uint8Array(this.clamp(segment, offset, length));
+      readAll(file.fd, offset, target, 0, (error, got) => {
+        bytes = target.subarray(0, got);
+        release(error);
+      });
+    });
+  }
+
+  /** Runs an asynchronous call on an open file; a failure to open it calls back later, too. */
+  private use(
+    segment: number,
+    done: Done,
+    call: (file: OpenFile, finish: (error: Error | null) => void) => void,
+  ): void {
+    let file: OpenFile;
+    try {
+      file = this.files.get(segment);
+    } catch (error) {
+      process.nextTick(done, error instanceof Error ? error : new Error(String(error)));
+      return;
+    }
+    file.users++;
+    call(file, (error) => {
+      file.users--;
+      done(error ?? null);
+    });
+  }
+
+  readSync(segment: number, offset: number, length: number): Uint8Array {
+    return guard(`reading segment ${segment} offset ${offset}`, () => {
+      const { fd } = this.files.get(segment);
+      const bytes = new Uint8Array(this.clamp(segment, offset, length));
+      let got = 0;
+      while (got < bytes.length) {
+        const count = readSync(fd, bytes, got, bytes.length - got, offset + got);
+        if (count === 0) break;
+        got += count;
+      }
+      return bytes.subarray(0, got);
+    });
+  }
+
+  remove(segment: number): void {
+    this.files.close(segment);
+    this.sizes.delete(segment);
+    guard(`removing segment ${segment}`, () => {
+      unlinkSync(segmentPath(this.directory, segment));
+      this.syncDirectory();
+    });
+  }
+
+  releaseReserve(): boolean {
+    if (this.reservedBytes === 0) return false;
+    unlinkSync(this.path("reserve"));
+    this.reservedBytes = 0;
+    return true;
+  }
+
+  /** Leaves it when there is no room: what is appended now matters more. */
+  restoreReserve(): void {
+    if (this.reservedBytes >= this.reserveBytes || this.reserveBytes > this.quotaLeft()) return;
+    const path = this.path("reserve");
+    const fd = openSync(path, constants.O_RDWR | constants.O_CREAT, 0o600);
+    try {
+      takeSpace(fd, fstatSync(fd).size, this.reserveBytes);
+      this.reservedBytes = this.reserveBytes;
+    } catch (error) {
+      if (!(error instanceof SmfsError) || error.code !== "NO_SPACE") throw error;
+      unlinkSync(path);
+    } finally {
+      closeSync(fd);
+    }
+  }
+
+  space(): { totalBytes: number; freeBytes: number } {
+    const { bsize, blocks, bavail } = statfsSync(this.directory);
+    const left = this.quotaLeft();
+    return {
+      totalBytes: Math.min(this.capacityBytes, bsize * blocks),
+      freeBytes: Math.min(left, bsize * bavail),
+    };
+  }
+
+  /** Lets go of files and lock. Calls under way must have come back: close the log first. */
+  close(): void {
+    if (this.files.busy) throw new SmfsError("BUSY", `${this.directory} has calls under way`);
+    this.files.closeAll();
+    if (this.lockFd >= 0) closeSync(this.lockFd);
+  }
+
+  private quotaLeft(): number {
+    let used = this.reservedBytes;
+    for (const bytes of this.sizes.values()) used += bytes;
+    return Math.max(0, this.capacityBytes - used);
+  }
+
+  private sizeOf(segment: number): number {
+    return this.sizes.get(segment) ?? 0;
+  }
+
+  /** A read is never longer than the file: a wrong length cannot take memory. */
+  private clamp(segment: number, offset: number, length: number): number {
+    return Math.max(0, Math.min(length, this.sizeOf(segment) - offset));
+  }
+
+  private syncDirectory(): void {
+    const fd = openSync(this.directory, "r");
+    try {
+      fsyncSync(fd);
+    } finally {
+      closeSync(fd);
+    }
+  }
+}
+
+/** Grows a file with real blocks. Throws `SmfsError` NO_SPACE or IO, the file as it was. */
+function takeSpace(fd: number, from: number, to: number): void {
+  try {
+    allocateOrWriteZeros(fd, from, to);
+  } catch (error) {
+    ftruncateSync(fd, from);
+    throw asSmfsError("allocating space", error);
+  }
+}
+
+function allocateOrWriteZeros(fd: number, from: number, to: number): void {
+  try {
+    fallocate(fd, from, to - from);
+  } catch (error) {
+    const code = codeOf(error);
+    if (code !== "UNSUPPORTED" && code !== "EOPNOTSUPP" && code !== "ENOSYS") throw error;
+    writeZeros(fd, from, to);
+  }
+}
+
+function writeZeros(fd: number, from: number, to: number): void {
+  for (let at = from; at < to; ) {
+    at += writeSync(fd, ZEROS, 0, Math.min(ZEROS.length, to - at), at);
+  }
+}
+
+/** writev until all is written: the kernel may take less than it is given. */
+function writeAll(fd: number, offset: number, parts: Uint8Array[], done: Done): void {
+  writev(fd, parts.slice(0, MAX_PARTS), offset, (error, count) => {
+    if (error !== null) return done(error);
+    const rest = behind(parts, count);
+    if (rest.length === 0) return done(null);
+    if (count === 0) return done(new Error("writev took nothing"));
+    writeAll(fd, offset + count, rest, done);
+  });
+}
+
+function behind(parts: Uint8Array[], count: number): Uint8Array[] {
+  let left = count;
+  let index = 0;
+  for (const part of parts) {
+    if (left < part.length) break;
+    left -= part.length;
+    index++;
+  }
+  const [first, ...rest] = parts.slice(index);
+  return first === undefined ? [] : [first.subarray(left), ...rest];
+}
+
+function readAll(
+  fd: number,
+  offset: number,
+  target: Uint8Array,
+  got: number,
+  done: (error: Error | null, got: number) => void,
+): void {
+  readFile(fd, target, got, target.length - got, offset + got, (error, count) => {
+    if (error !== null) return done(error, got);
+    const total = got + count;
+    if (count === 0 || total === target.length) return done(null, total);
+    readAll(fd, offset, target, total, done);
+  });
+}
+
+function guard<T>(what: string, call: () => T): T {
+  try {
+    return call();
+  } catch (error) {
+    throw asSmfsError(what, error);
+  }
+}
+
+function asSmfsError(what: string, error: unknown): SmfsError {
+  if (error instanceof SmfsError) return error;
+  const code = codeOf(error);
+  if (code === "ENOSPC" || code === "EDQUOT") return noSpace(`${what}: no space left`, error);
+  return new SmfsError("IO", `${what}: ${messageOf(error)}`, error);
+}
+
+function noSpace(message: string, cause?: unknown): SmfsError {
+  return new SmfsError("NO_SPACE", message, cause);
+}
+
+function codeOf(error: unknown): unknown {
+  return (error as { code?: unknown } | null)?.code;
+}
