@@ -1,22 +1,13 @@
 /**
- * Inodes as operations use them: load, change, make. Also the root directory of a new volume.
+ * Inodes as operations use them: load, change, store.
  *
  * `update` reads, changes and puts back in one step, so an operation never holds two copies of one
  * inode (in a rename, both parents may be the same directory).
  */
 import { fail } from "../../../lib/errors.ts";
-import { type Attributes, ROOT_INODE, type Timestamp } from "../vfs.ts";
+import type { Attributes, Timestamp } from "../vfs.ts";
 import type { ItemView, Transaction } from "./api.ts";
-import {
-  decodeInode,
-  encodeInode,
-  type InodeItem,
-  ITEM,
-  keyOf,
-  setTime,
-  timestampOf,
-} from "./items.ts";
-import { S_IFDIR } from "./modes.ts";
+import { decodeInode, encodeInode, type InodeItem, ITEM, keyOf, setTime } from "./items.ts";
 
 /** The inode's attributes; ESTALE when it is gone. */
 export function loadInode(view: ItemView, inode: number): InodeItem {
@@ -38,59 +29,6 @@ export function updateInode(
   change(item);
   storeInode(transaction, inode, item);
   return item;
-}
-
-export interface NewInode {
-  readonly mode: number;
-  readonly uid: number;
-  readonly gid: number;
-  readonly links: number;
-  readonly size?: number;
-  readonly device?: number;
-  readonly parent?: number;
-  readonly nameSeed?: number;
-}
-
-export function newInode(fields: NewInode, now: Timestamp): InodeItem {
-  return {
-    mode: fields.mode,
-    links: fields.links,
-    uid: fields.uid,
-    gid: fields.gid,
-    device: fields.device ?? 0,
-    flags: 0,
-    size: fields.size ?? 0,
-    allocatedBytes: 0,
-    accessedSeconds: now.seconds,
-    modifiedSeconds: now.seconds,
-    changedSeconds: now.seconds,
-    bornSeconds: now.seconds,
-    accessedNanoseconds: now.nanoseconds,
-    modifiedNanoseconds: now.nanoseconds,
-    changedNanoseconds: now.nanoseconds,
-    bornNanoseconds: now.nanoseconds,
-    parent: fields.parent ?? 0,
-    nameSeed: fields.nameSeed ?? 0,
-  };
-}
-
-export interface RootOptions {
-  readonly uid: number;
-  readonly gid: number;
-  /** Permission bits. */
-  readonly mode: number;
-  readonly nowMicros: number;
-  /** Random 32 bits: makes name hashes of this volume unpredictable. */
-  readonly nameSeed: number;
-}
-
-/** Makes the root directory of an empty volume (mkfs). */
-export function initialise(transaction: Transaction, options: RootOptions): void {
-  const { uid, gid, nameSeed } = options;
-  const mode = S_IFDIR | (options.mode & 0o7777);
-  const fields = { mode, uid, gid, links: 2, parent: ROOT_INODE, nameSeed };
-  storeInode(transaction, ROOT_INODE, newInode(fields, timestampOf(options.nowMicros)));
-  transaction.adjust({ inodes: 1 });
 }
 
 /** Contents changed: modified and changed are now. */

@@ -1,0 +1,112 @@
+/**
+ * `Driver`: how an operation becomes a record, and what follows it.
+ *
+ * Runs an operation on the volume; then, and only then, lets the caller change its tables; then
+ * waits for a sync level. It also finishes what takes more than one record: truncations and
+ * removals, in batches, between which the log gets time to write.
+ */
+import { type MaybePromise, SYNC_LEVELS, type SyncLevel, type SyncRequest } from "../vfs.ts";
+import type { Committer, SyncOptions, Transaction, Volume } from "./api.ts";
+import { then } from "./maybe.ts";
+import { collectOrphan, type Removal, unfinishedWork } from "./removal.ts";
+import { continueTruncation } from "./truncation.ts";
+import type { AfterUse, UsedInodes } from "./used.ts";
+
+/** Whether a change may use the space that the log keeps back for those that free some. */
+export type Space = "takesSpace" | "freesSpace";
+
+type Operation<T> = (transaction: Transaction) => T;
+
+/** Unfinished removals that a mount looks at together. */
+const PENDING_BATCH = 1024;
+
+export class Driver {
+  readonly sync: SyncOptions;
+  private readonly volume: Volume;
+  private readonly committer: Committer;
+  private readonly used: UsedInodes;
+
+  constructor(volume: Volume, committer: Committer, sync: SyncOptions, used: UsedInodes) {
+    this.volume = volume;
+    this.committer = committer;
+    this.sync = sync;
+    this.used = used;
+  }
+
+  /** Runs a change; when it is done, `after`; then waits for `level`. */
+  change<T, R>(
+    space: Space,
+    operation: Operation<T>,
+    after: (value: T, sequence: number) => MaybePromise<R>,
+    level: SyncLevel = this.sync.floor,
+  ): MaybePromise<R> {
+    const changed = this.volume.change(operation, space === "freesSpace");
+    return then(changed, ({ value, sequence }) =>
+      then(after(value, sequence), (result) => this.settled(result, sequence, level)),
+    );
+  }
+
+  /** `result`, when record `sequence` is as safe as `level` says. */
+  settled<R>(result: R, sequence: number, level: SyncLevel): MaybePromise<R> {
+    const wait = this.committer.wait(sequence, level);
+    return wait === undefined ? result : wait.then(() => result);
+  }
+
+  /** `full`: the level of this kind of request when it asks for everything. */
+  levelOf(request: SyncRequest, full: SyncLevel): SyncLevel {
+    if (request === "none") return this.sync.floor;
+    return stronger(this.sync.floor, request === "data" ? this.sync.dataSync : full);
+  }
+
+  touched(sequence: number, ...inodes: number[]): void {
+    for (const inode of inodes) this.used.touched(inode, sequence);
+  }
+
+  afterRemoval({ inode, fate }: Removal, sequence: number): MaybePromise<void> {
+    this.touched(sequence, inode);
+    if (fate === "orphaned") return this.afterUse(inode, this.used.orphan(inode));
+  }
+
+  /** A read-only volume leaves its orphans to the writer. */
+  afterUse(inode: number, after: AfterUse): MaybePromise<void> {
+    return after === "collect" && !this.volume.readOnly ? this.collect(inode) : undefined;
+  }
+
+  finishTruncation(inode: number): MaybePromise<void> {
+    return this.drain((transaction) => continueTruncation(transaction, inode));
+  }
+
+  /** Finishes what a crash interrupted, before anything is used. */
+  async collectOrphans(): Promise<void> {
+    if (this.volume.readOnly) return;
+    for (;;) {
+      const work = await this.volume.view((view) => unfinishedWork(view, PENDING_BATCH));
+      if (work.orphans.length + work.truncations.length === 0) return;
+      for (const inode of work.orphans) await this.collect(inode);
+      for (const inode of work.truncations) await this.finishTruncation(inode);
+    }
+  }
+
+  private collect(inode: number): MaybePromise<void> {
+    return this.drain((transaction) => collectOrphan(transaction, inode, this.used.isUsed));
+  }
+
+  private drain(batch: Operation<boolean>): MaybePromise<void> {
+    const first = this.volume.change(batch, true);
+    return then(first, ({ value: done, sequence }) =>
+      done ? undefined : this.drainOn(batch, sequence),
+    );
+  }
+
+  private async drainOn(batch: Operation<boolean>, firstSequence: number): Promise<void> {
+    let step = { value: false, sequence: firstSequence };
+    while (!step.value) {
+      await this.committer.wait(step.sequence, "written");
+      step = await this.volume.change(batch, true);
+    }
+  }
+}
+
+function stronger(a: SyncLevel, b: SyncLevel): SyncLevel {
+  return SYNC_LEVELS.indexOf(a) >= SYNC_LEVELS.indexOf(b) ? a : b;
+}

@@ -1,0 +1,9 @@
+/** Answers that come now or later: the common one, from memory, costs no turn of the event loop. */
+import type { MaybePromise } from "../vfs.ts";
+
+export function then<T, R>(
+  value: MaybePromise<T>,
+  next: (value: T) => MaybePromise<R>,
+): MaybePromise<R> {
+  return value instanceof Promise ? value.then(next) : next(value);
+}

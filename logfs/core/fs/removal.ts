@@ -1,0 +1,101 @@
+/**
+ * The end of an inode: its last name goes, then its last user, then its items.
+ *
+ * - Without users it goes in the record that removes its name, when that takes no more than a batch
+ *   of items. Otherwise the record leaves an orphan item, and further records take the rest.
+ * - With users (handles, holds) the orphan item stays until the last of them goes.
+ * - A crash leaves the orphan item, and the next mount collects it: nobody holds anything then.
+ */
+import { setTime } from "./items.ts";
+import type { Timestamp } from "../vfs.ts";
+import { EMPTY } from "../../../lib/bytes.ts";
+import type { ItemView, Transaction } from "./api.ts";
+import { cutRange } from "./extents.ts";
+import { loadInode, updateInode } from "./inodes.ts";
+import { decodeXattr, ITEM, keyOf, LOW_END, ORPHANS, TRUNCATIONS } from "./items.ts";
+import { isDirectory, S_IFLNK, typeOf } from "./modes.ts";
+import { BATCH_ITEMS, isTruncating } from "./truncation.ts";
+
+/** Whether a handle or a hold keeps the inode. */
+export type IsUsed = (inode: number) => boolean;
+
+/** What became of the inode that lost a name. */
+export interface Removal {
+  readonly inode: number;
+  /** `orphaned`: without a name, with an orphan item; its items go later. */
+  readonly fate: "linked" | "orphaned" | "removed";
+}
+
+/** Takes one link away (of a directory: all of them), and the inode with the last. */
+export function dropLink(
+  transaction: Transaction,
+  inode: number,
+  isUsed: IsUsed,
+  now: Timestamp,
+): Removal {
+  const { links } = updateInode(transaction, inode, (item) => {
+    item.links = isDirectory(item.mode) ? 0 : item.links - 1;
+    setTime(item, "changed", now);
+  });
+  if (links > 0) return { inode, fate: "linked" };
+  if (!isUsed(inode) && removeItems(transaction, inode, BATCH_ITEMS)) {
+    return { inode, fate: "removed" };
+  }
+  transaction.put(ORPHANS, inode, EMPTY);
+  return { inode, fate: "orphaned" };
+}
+
+/** One batch of an orphan's removal; true when there is nothing (more) to do. */
+export function collectOrphan(transaction: Transaction, inode: number, isUsed: IsUsed): boolean {
+  if (isUsed(inode) || transaction.get(ORPHANS, inode) === undefined) return true;
+  if (!removeItems(transaction, inode, BATCH_ITEMS)) return false;
+  transaction.delete(ORPHANS, inode);
+  return true;
+}
+
+/** Removes up to about `budget` items of an inode without a name; true when all are gone. */
+function removeItems(transaction: Transaction, inode: number, budget: number): boolean {
+  const item = loadInode(transaction, inode);
+  const cut = cutRange(transaction, inode, 0, LOW_END, budget);
+  if (cut.end < LOW_END || !removeXattrs(transaction, inode, budget)) {
+    updateInode(transaction, inode, (left) => (left.allocatedBytes -= cut.bytes));
+    return false;
+  }
+  if (isTruncating(item)) transaction.delete(TRUNCATIONS, inode);
+  if (typeOf(item.mode) === S_IFLNK) transaction.delete(keyOf(inode, ITEM.symlink), 0);
+  transaction.delete(keyOf(inode, ITEM.attributes), 0);
+  transaction.adjust({ inodes: -1 });
+  return true;
+}
+
+function removeXattrs(transaction: Transaction, inode: number, budget: number): boolean {
+  const high = keyOf(inode, ITEM.xattr);
+  const found: { low: number; value: Uint8Array }[] = [];
+  transaction.scan(high, 0, LOW_END, (low, value) => found.push({ low, value }) < budget);
+  for (const { low, value } of found) {
+    freeXattr(transaction, value);
+    transaction.delete(high, low);
+  }
+  return found.length < budget;
+}
+
+/** Accounts for a located value that nothing refers to any more. */
+export function freeXattr(transaction: Transaction, item: Uint8Array): void {
+  const { value } = decodeXattr(item);
+  if (value.kind === "inline") return;
+  transaction.free(value.segment, value.offset, value.length);
+  transaction.adjust({ dataBytes: -value.length });
+}
+
+/** Inodes with work that a crash, or a held file, left: at most `limit` of each kind. */
+export function unfinishedWork(
+  view: ItemView,
+  limit: number,
+): { orphans: number[]; truncations: number[] } {
+  const lowsOf = (high: number): number[] => {
+    const lows: number[] = [];
+    view.scan(high, 0, LOW_END, (low) => lows.push(low) < limit);
+    return lows;
+  };
+  return { orphans: lowsOf(ORPHANS), truncations: lowsOf(TRUNCATIONS) };
+}

@@ -1,0 +1,103 @@
+/**
+ * Inodes that somebody uses: by open handles, or by holds of a front-end. Such an inode outlives
+ * its last name. For them, and only them, the last record that touched them is remembered, so that
+ * fsync of one file does not wait for another's.
+ *
+ * Entries are bounded by the handle table and by the front-end's own limit on holds (for FUSE, the
+ * kernel's inode cache).
+ */
+import { assert } from "../../../lib/assert.ts";
+
+interface Use {
+  handles: number;
+  holds: number;
+  /** It has lost its last name: whoever lets it go last collects it. */
+  orphaned: boolean;
+  /** Newest record that touched it; when first used, the newest of all. */
+  sequence: number;
+}
+
+/** Whether an inode that was let go must be collected now. */
+export type AfterUse = "nothing" | "collect";
+
+export class UsedInodes {
+  private readonly uses = new Map<number, Use>();
+  private orphanedCount = 0;
+  private heldCount = 0;
+
+  get held(): number {
+    return this.heldCount;
+  }
+
+  /** Without a name, still used. */
+  get orphaned(): number {
+    return this.orphanedCount;
+  }
+
+  readonly isUsed = (inode: number): boolean => this.uses.has(inode);
+
+  opened(inode: number, sequence: number): void {
+    this.use(inode, sequence).handles++;
+  }
+
+  hold(inode: number, sequence: number): void {
+    const use = this.use(inode, sequence);
+    if (use.holds++ === 0) this.heldCount++;
+  }
+
+  closed(inode: number): AfterUse {
+    const use = this.require(inode);
+    assert(use.handles > 0, "an inode is closed as often as it was opened");
+    use.handles--;
+    return this.letGo(inode, use);
+  }
+
+  dropped(inode: number): AfterUse {
+    const use = this.require(inode);
+    assert(use.holds > 0, "an inode is dropped as often as it was held");
+    if (--use.holds === 0) this.heldCount--;
+    return this.letGo(inode, use);
+  }
+
+  /** Its last name went, leaving an orphan item. */
+  orphan(inode: number): AfterUse {
+    const use = this.uses.get(inode);
+    if (use === undefined) return "collect";
+    if (!use.orphaned) this.orphanedCount++;
+    use.orphaned = true;
+    return "nothing";
+  }
+
+  touched(inode: number, sequence: number): void {
+    const use = this.uses.get(inode);
+    if (use !== undefined) use.sequence = sequence;
+  }
+
+  /** undefined when nobody uses it. */
+  sequenceOf(inode: number): number | undefined {
+    return this.uses.get(inode)?.sequence;
+  }
+
+  private use(inode: number, sequence: number): Use {
+    let use = this.uses.get(inode);
+    if (use === undefined) {
+      use = { handles: 0, holds: 0, orphaned: false, sequence };
+      this.uses.set(inode, use);
+    }
+    return use;
+  }
+
+  private require(inode: number): Use {
+    const use = this.uses.get(inode);
+    assert(use !== undefined, `inode ${inode} is in use`);
+    return use;
+  }
+
+  private letGo(inode: number, use: Use): AfterUse {
+    if (use.handles > 0 || use.holds > 0) return "nothing";
+    this.uses.delete(inode);
+    if (!use.orphaned) return "nothing";
+    this.orphanedCount--;
+    return "collect";
+  }
+}
