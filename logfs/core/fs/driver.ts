@@ -77,7 +77,7 @@ export class Driver {
   }
 
   /** Finishes what a crash interrupted, before anything is used. */
-  async collectOrphans(): Promise<void> {
+  async finishPending(): Promise<void> {
     if (this.volume.readOnly) return;
     for (;;) {
       const work = await this.volume.view((view) => unfinishedWork(view, PENDING_BATCH));

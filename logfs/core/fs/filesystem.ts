@@ -8,7 +8,7 @@
  * - When the volume answers from memory and the committer has nothing to wait for, no promise is
  *   made.
  * - Requests too large for one record are a chain of operations; removing what nobody can reach any
- *   more is one too, and a crash in between is finished at the next mount (`collectOrphans`).
+ *   more is one too, and a crash in between is finished at the next mount (`finishPending`).
  * - Access times change by utimens only, as on a Linux mount with `noatime`.
  */
 import { fail } from "../../../lib/errors.ts";
@@ -67,11 +67,6 @@ export const DEFAULT_SYNC: SyncOptions = {
 /** `statfs` counts in these. */
 const STATFS_BLOCK_BYTES = 4096;
 
-export interface FileSystemOptions {
-  readonly committer: Committer;
-  readonly sync?: SyncOptions;
-}
-
 export class FileSystem implements Vfs {
   readonly readOnly: boolean;
   private readonly volume: Volume;
@@ -80,8 +75,7 @@ export class FileSystem implements Vfs {
   private readonly used = new UsedInodes();
   private readonly counters = new FsCounters();
 
-  constructor(volume: Volume, options: FileSystemOptions) {
-    const { committer, sync = DEFAULT_SYNC } = options;
+  constructor(volume: Volume, committer: Committer, sync: SyncOptions = DEFAULT_SYNC) {
     this.volume = volume;
     this.readOnly = volume.readOnly;
     this.driver = new Driver(volume, committer, sync, this.used);
@@ -102,8 +96,8 @@ export class FileSystem implements Vfs {
   }
 
   /** Finishes the removals that a crash interrupted. Once, before the first use; nothing on a read-only volume. */
-  collectOrphans(): Promise<void> {
-    return this.driver.collectOrphans();
+  finishPending(): Promise<void> {
+    return this.driver.finishPending();
   }
 
   lookup(caller: Caller, parent: number, name: Uint8Array): MaybePromise<Attributes> {

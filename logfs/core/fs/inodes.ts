@@ -1,13 +1,23 @@
 /**
- * Inodes as operations use them: load, change, store.
+ * Inodes as operations use them: load, change, store. Also the root directory of a new volume.
  *
  * `update` reads, changes and puts back in one step, so an operation never holds two copies of one
  * inode (in a rename, both parents may be the same directory).
  */
 import { fail } from "../../../lib/errors.ts";
-import type { Attributes, Timestamp } from "../vfs.ts";
+import { type Attributes, ROOT_INODE, type Timestamp } from "../vfs.ts";
 import type { ItemView, Transaction } from "./api.ts";
-import { decodeInode, encodeInode, type InodeItem, ITEM, keyOf, setTime } from "./items.ts";
+import {
+  decodeInode,
+  encodeInode,
+  type InodeItem,
+  ITEM,
+  keyOf,
+  newInode,
+  setTime,
+  timestampOf,
+} from "./items.ts";
+import { MODE_BITS, S_IFDIR } from "./modes.ts";
 
 /** The inode's attributes; ESTALE when it is gone. */
 export function loadInode(view: ItemView, inode: number): InodeItem {
@@ -29,6 +39,25 @@ export function updateInode(
   change(item);
   storeInode(transaction, inode, item);
   return item;
+}
+
+export interface RootOptions {
+  readonly uid: number;
+  readonly gid: number;
+  /** Permission bits. */
+  readonly mode: number;
+  readonly nowMicros: number;
+  /** Random 32 bits: nobody outside can choose names whose hashes collide. */
+  readonly nameSeed: number;
+}
+
+/** Makes the root directory of an empty volume (mkfs). */
+export function initialise(transaction: Transaction, options: RootOptions): void {
+  const { uid, gid, nameSeed } = options;
+  const mode = S_IFDIR | (options.mode & MODE_BITS);
+  const fields = { mode, uid, gid, links: 2, parent: ROOT_INODE, nameSeed };
+  storeInode(transaction, ROOT_INODE, newInode(fields, timestampOf(options.nowMicros)));
+  transaction.adjust({ inodes: 1 });
 }
 
 /** Contents changed: modified and changed are now. */

@@ -1,6 +1,6 @@
 /**
  * The items of the tree: which kinds there are, their keys, and the layout of their values
- * (ARCHITECTURE, "The tree"). Nothing here reads a tree; `initialise` puts the first item into one.
+ * (ARCHITECTURE, "The tree"). Nothing here reads or writes a tree.
  *
  * - A key is `high = inode × 16 + kind` and a `low` that depends on the kind. Volume-wide kinds
  *   stand under inode 0. Inode numbers are never used twice, so an item needs no generation.
@@ -20,9 +20,7 @@ import {
   viewOf,
 } from "../../../lib/codec.ts";
 import { SmfsError } from "../../../lib/errors.ts";
-import { ROOT_INODE, type Timestamp } from "../vfs.ts";
-import type { Transaction } from "./api.ts";
-import { MODE_BITS, S_IFDIR } from "./modes.ts";
+import type { Timestamp } from "../vfs.ts";
 
 export const ITEM = {
   attributes: 1,
@@ -255,27 +253,6 @@ export function newInode(fields: NewInode, now: Timestamp): InodeItem {
     parent: fields.parent ?? 0,
     nameSeed: fields.nameSeed ?? 0,
   };
-}
-
-export interface RootOptions {
-  readonly uid: number;
-  readonly gid: number;
-  /** Permission bits; 0755 when absent. */
-  readonly mode?: number;
-  /** Time of its making, microseconds since 1970. */
-  readonly micros: number;
-  /** Random 32 bits: nobody outside can choose names whose hashes collide. 0 when absent. */
-  readonly nameSeed?: number;
-}
-
-/** Makes the root directory of an empty volume (mkfs). */
-export function initialise(transaction: Transaction, options: RootOptions): void {
-  const { uid, gid, mode = 0o755, nameSeed = 0 } = options;
-  const bits = S_IFDIR | (mode & MODE_BITS);
-  const fields = { mode: bits, uid, gid, links: 2, parent: ROOT_INODE, nameSeed };
-  const root = newInode(fields, timestampOf(options.micros));
-  transaction.put(keyOf(ROOT_INODE, ITEM.attributes), 0, encodeInode(root));
-  transaction.adjust({ inodes: 1 });
 }
 
 export function timestampOf(micros: number): Timestamp {
