@@ -21,6 +21,9 @@
  *   it, and is left out of the account.
  * - A flushed repair follows its last member directly: layer l at a distance of l + 1.
  *
+ * - All this is exact on a tree of groups; the smallest cycles, four packets two by two in the same
+ *   groups of two layers, are added (`cycles`).
+ *
  * Packets in flight are added up (union bound). Under bursts what is lost is lost in clusters of
  * about b packets, so the sum is too careful by about that factor.
  */
@@ -50,6 +53,7 @@ const MAX_DEPTH = 3;
 export class RiskModel {
   /** Ids that one group of the sparsest layer spans. */
   readonly spanPackets: number;
+  private readonly r: number;
   private readonly layers: number;
   private readonly link: LossEstimate;
   /** Odds by [depth][layers], with delayed repairs; and by [layers] with flushed ones. */
@@ -58,6 +62,7 @@ export class RiskModel {
 
   constructor(parameters: CodeParameters, link: LossEstimate) {
     const { r, interleave } = parameters;
+    this.r = r;
     this.layers = interleave.length;
     this.spanPackets = r * (interleave.at(-1) ?? 1);
     this.link = link;
@@ -70,9 +75,16 @@ export class RiskModel {
     const copyOdds = this.copyOdds(layers, copies);
     const table = this.spread[Math.min(depth, MAX_DEPTH)] ?? [];
     return Math.min(
-      residue(this.link.loss, [...(this.flushed[layers] ?? []), ...copyOdds]),
-      residue(this.link.loss, [...(table[spread] ?? []), ...copyOdds]),
+      this.riskOf(this.flushed[layers] ?? [], copyOdds),
+      this.riskOf(table[spread] ?? [], copyOdds),
     );
+  }
+
+  private riskOf(layers: readonly LayerOdds[], copies: readonly LayerOdds[]): number {
+    const { loss } = this.link;
+    const onTree = residue(loss, [...layers, ...copies]);
+    const copiesFail = copies.reduce((product, copy) => product * copy.fails, 1);
+    return Math.min(loss, onTree + loss * copiesFail * cycles(this.r, loss, layers));
   }
 
   /** A copy is a repair without other members; the nearest stands right behind the repairs. */
@@ -96,7 +108,8 @@ export class RiskModel {
     return Math.min(1, risk);
   }
 
-  private protectionOf(marks: CoverageMarks, id: number): Protection {
+  /** What has left for packet `id`. */
+  protectionOf(marks: CoverageMarks, id: number): Protection {
     let layers = 0;
     let spread = 0;
     for (let level = 1; level <= this.layers; level++) {
@@ -207,4 +220,20 @@ function residue(loss: number, odds: readonly LayerOdds[]): number {
     counted = defeated;
   }
   return loss * Math.min(1, sum + (1 - counted) * othersFail);
+}
+
+/**
+ * What the tree leaves out: four packets lost, two by two in the same groups of two layers, so that
+ * neither layer repairs any of them, while the packet's other layers fail too.
+ */
+function cycles(r: number, loss: number, layers: readonly LayerOdds[]): number {
+  const squares = (r - 1) ** 2 * loss ** 3;
+  let sum = 0;
+  for (const [a, first] of layers.entries()) {
+    for (const second of layers.slice(a + 1)) {
+      const others = layers.filter((layer) => layer !== first && layer !== second);
+      sum += others.reduce((product, layer) => product * layer.fails, squares);
+    }
+  }
+  return sum;
 }
