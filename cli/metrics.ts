@@ -104,7 +104,7 @@ export class SiteMetrics {
     for (const [level, longest] of this.longestMicros) {
       const mine = values.filter((value) => value.labels.mode === level);
       const at = (quantile: number): number =>
-        (mine.find((value) => value.labels.quantile === quantile)?.value ?? 0) * 1000;
+        (mine.find(({ labels }) => quantileOf(labels) === quantile)?.value ?? 0) * 1000;
       const count = mine.find((value) => value.metricName?.endsWith("_count"))?.value ?? 0;
       result[level] = { count, p50: at(0.5), p99: at(0.99), max: longest / 1000 };
     }
@@ -153,4 +153,9 @@ export class SiteMetrics {
 
 function millis(value: number | undefined): number | undefined {
   return value === undefined ? undefined : value / 1000;
+}
+
+/** prom-client adds this label itself; its types do not know. */
+function quantileOf(labels: Partial<Record<string, string | number>>): string | number | undefined {
+  return labels["quantile"];
 }

@@ -7,6 +7,8 @@ export interface MountEntry {
   /** Major and minor number of its device, as "0:42". */
   readonly device: string;
   readonly type: string;
+  /** What is mounted, as the file system names it. */
+  readonly source: string;
 }
 
 export function mounts(): MountEntry[] {
@@ -22,9 +24,10 @@ export function parseMountinfo(text: string): MountEntry[] {
   return text.split("\n").flatMap((line) => {
     const [before, after] = line.split(" - ");
     const [, , device, , mountpoint] = before?.split(" ") ?? [];
-    const type = after?.split(" ")[0];
-    if (device === undefined || mountpoint === undefined || type === undefined) return [];
-    return [{ mountpoint: unescape(mountpoint), device, type }];
+    const [type, source] = after?.split(" ") ?? [];
+    if (device === undefined || mountpoint === undefined) return [];
+    if (type === undefined || source === undefined) return [];
+    return [{ mountpoint: unescape(mountpoint), device, type, source: unescape(source) }];
   });
 }
 

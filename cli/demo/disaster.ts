@@ -13,7 +13,6 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { SmfsError } from "../../lib/errors.ts";
 import type { SiteStatus, WanStatus } from "../../web/status-types.ts";
-import { askControl } from "../control.ts";
 import { countMessages } from "./messages.ts";
 import { Child, pause, until } from "./processes.ts";
 import { countIdentical, recordTree, type TreeRecord } from "./tree.ts";
@@ -171,7 +170,7 @@ async function promote(world: World, options: DisasterOptions): Promise<SiteStat
   const status = await world.status("mirror");
   if (status === undefined) throw new SmfsError("UNREACHABLE", "the mirror is not there");
   say(`promoting the mirror at record ${status.store.headSequence}`);
-  await askControl(world.socket("mirror"), "POST /promote?force=1");
+  await world.promoteMirror();
   await until("waiting for the promoted mount", [], async () =>
     (await world.status("mirror"))?.mount?.readOnly === false ? true : undefined,
   );

@@ -4,7 +4,6 @@
 import type { SiteStatus, SitesStatus } from "../../web/status-types.ts";
 import { createStatusServer } from "../../web/serve.ts";
 import { formatBytes } from "../../lib/units.ts";
-import { metricsText } from "../metrics.ts";
 import { pause } from "./processes.ts";
 import type { World } from "./world.ts";
 
@@ -18,7 +17,7 @@ export async function runLive(world: World, stopped: Promise<void>): Promise<voi
     host: "127.0.0.1",
     port: 0,
     status: () => current,
-    metrics: () => metricsText(current.sites),
+    metrics: () => world.metrics("primary"),
   });
   process.stdout.write(
     [

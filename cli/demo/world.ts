@@ -3,12 +3,14 @@
  * Everything lives in one temporary directory, and nothing is left behind when it closes.
  */
 import { createSocket } from "node:dgram";
-import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { mkdirSync, mkdtempSync, realpathSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { SmfsError } from "../../lib/errors.ts";
-import { writeKeyFile } from "../../gateway/udp/keys.ts";
-import { detach } from "../../sys/mount.ts";
+import { generateKey } from "../../gateway/udp/keys.ts";
+import { fuserunmount } from "../../sys/fusermount.ts";
+import { mountAt } from "../../sys/mountinfo.ts";
+import { unmount } from "../../sys/mount.ts";
 import type { SiteStatus, WanStatus } from "../../web/status-types.ts";
 import { askControl } from "../control.ts";
 import { Child, until } from "./processes.ts";
@@ -35,7 +37,7 @@ interface SitePaths {
 }
 
 export class World {
-  readonly directory = mkdtempSync(join(tmpdir(), "smfs-demo-"));
+  readonly directory = realpathSync(mkdtempSync(join(tmpdir(), "smfs-demo-")));
   readonly primary: SitePaths = this.paths("primary");
   readonly mirror: SitePaths = this.paths("mirror");
   private readonly options: WorldOptions;
@@ -52,7 +54,7 @@ export class World {
   /** Makes the stores, starts the WAN, the mirror and the primary, and waits until they stream. */
   async start(): Promise<void> {
     const key = join(this.directory, "key");
-    writeKeyFile(key);
+    writeFileSync(key, `${generateKey()}\n`, { mode: 0o600 });
     const [primaryEnd, mirrorEnd] = [await freePort(), await freePort()];
     this.startWan(primaryEnd, mirrorEnd);
     await this.format(this.mirror, ["--mirror"]);
@@ -85,8 +87,17 @@ export class World {
     }
   }
 
-  socket(site: "primary" | "mirror"): string {
+  async metrics(site: "primary" | "mirror"): Promise<string> {
+    return (await askControl<{ text: string }>(this.socket(site), "GET /metrics")).text;
+  }
+
+  private socket(site: "primary" | "mirror"): string {
     return join(this[site].store, "control.sock");
+  }
+
+  /** The mirror becomes the primary, though nobody has said that the old one is gone. */
+  async promoteMirror(): Promise<void> {
+    await askControl(this.socket("mirror"), "POST /promote?force=1");
   }
 
   /** A program of the primary site; it dies with it. */
@@ -116,7 +127,7 @@ export class World {
     const dying = [this.primarySite, ...programs].filter((child) => child !== null);
     for (const child of dying) child.kill("SIGKILL");
     await Promise.all(dying.map((child) => child.exited));
-    detach(this.primary.mountPoint);
+    await detach(this.primary.mountPoint);
     this.primarySite = null;
   }
 
@@ -134,7 +145,7 @@ export class World {
     await this.primarySite?.stop();
     await this.mirrorSite?.stop();
     await Promise.all(this.running.map((child) => child.stop(2000)));
-    for (const { mountPoint } of [this.primary, this.mirror]) detach(mountPoint);
+    for (const { mountPoint } of [this.primary, this.mirror]) await detach(mountPoint);
     rmSync(this.directory, { recursive: true, force: true });
   }
 
@@ -178,6 +189,12 @@ export class World {
 interface WanReply {
   readonly statistics?: WanStatus;
   readonly error?: string;
+}
+
+/** Takes away what a dead process left mounted. */
+async function detach(mountPoint: string): Promise<void> {
+  if (mountAt(mountPoint) === undefined) return;
+  await (process.geteuid?.() === 0 ? unmount : fuserunmount)(mountPoint, "detach");
 }
 
 /** A UDP port of the loopback that nobody has now. */

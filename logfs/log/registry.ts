@@ -35,6 +35,8 @@ const Contents = z.strictObject({
   role: z.enum(["primary", "mirror"]),
   /** Epochs started here have at least this term; promotion raises it. */
   term: z.int().min(0),
+  /** Promoted: there is no mirror until one is added, so nothing waits for one. */
+  standalone: z.boolean(),
   log: z
     .strictObject({
       id: hex16,
@@ -79,6 +81,7 @@ export class StoreRegistry {
       storeId: randomBytes(16).toString("hex"),
       role,
       term: 0,
+      standalone: false,
       log: null,
     });
     registry.save();
@@ -102,6 +105,10 @@ export class StoreRegistry {
 
   get term(): number {
     return this.contents.term;
+  }
+
+  get standalone(): boolean {
+    return this.contents.standalone;
   }
 
   get storeId(): Uint8Array {
@@ -136,7 +143,7 @@ export class StoreRegistry {
 
   /** From now on this store writes, in a later term than any it has seen. */
   promote(term: number): void {
-    this.contents = { ...this.contents, role: "primary", term };
+    this.contents = { ...this.contents, role: "primary", term, standalone: true };
     this.save();
   }
 

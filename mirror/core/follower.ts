@@ -2,7 +2,8 @@
  * The mirror's side: takes the primary's records, appends them at their own addresses, acknowledges
  * what is durable, and refuses whatever does not continue its history, saying why.
  *
- * - Records are acknowledged only when durable, and only after they were verified and applied.
+ * - Records are acknowledged as what they are: written, durable. The file system that shows them
+ *   follows the log by itself (`logfs/core/fs/follower.ts`).
  * - A refusal ends the conversation until the next hello; nothing is ever applied behind a gap.
  * - A tail of an older incarnation of the same term gives way to the new one (ARCHITECTURE, "Epochs")
  *   after it was set aside; a tail of another term never does.
@@ -12,10 +13,11 @@ import { equalBytes, toHex } from "../../lib/bytes.ts";
 import { type ErrorCode, messageOf, SmfsError } from "../../lib/errors.ts";
 import type { Link, LinkHandler } from "../../gateway/core/link.ts";
 import type { LogFollower, Position } from "../../logfs/core/log/api.ts";
-import { recordLength } from "../../logfs/core/log/record.ts";
+import { peekRecordBytes, RECORD_HEADER_BYTES } from "../../logfs/core/log/record.ts";
 import {
   Ack,
   FRAME,
+  FrameHeader,
   FrameReader,
   frame,
   Hello,
@@ -26,11 +28,11 @@ import {
   refuseFrame,
   Rewind,
 } from "./messages.ts";
+import { termOf } from "./primary.ts";
 
 /** Record bytes taken before they are acknowledged as written; covers 1 Gbit/s × 200 ms and disks. */
 const WINDOW_BYTES = 48 * 2 ** 20;
 const NO_LOG = new Uint8Array(16);
-const TERM = 2 ** 32;
 
 export type FollowerState = "disconnected" | "comparing" | "following" | "refusing" | "closed";
 
@@ -39,8 +41,6 @@ export interface FollowerStore {
   /** null until the first primary has said which log it offers. */
   readonly log: LogFollower | null;
   create(hello: Hello): LogFollower;
-  /** Makes the record visible in the mirror's file system; `done` when it is. */
-  apply(record: Uint8Array, done: (error: Error | null) => void): void;
   /** Keeps the records behind `position` in a file of their own and cuts them from the log. */
   setAside(position: Position, done: (error: Error | null) => void): void;
 }
@@ -53,8 +53,6 @@ export interface FollowerOptions {
 export class FollowerSession implements LinkHandler {
   state: FollowerState = "disconnected";
   reason = "no primary has connected yet";
-  /** Records up to here are visible in the file system here. */
-  appliedSequence = 0;
   /** What the primary said of itself: its newest record when it connected, its epoch. */
   primaryHead = 0;
   primaryEpoch = 0;
@@ -65,7 +63,7 @@ export class FollowerSession implements LinkHandler {
   private readonly reader = new FrameReader();
   private generation = 0;
   private unsubscribe: () => void = () => {};
-  private acknowledged = { written: 0, durable: 0, applied: 0 };
+  private acknowledged = { written: 0, durable: 0 };
   /** Acks and answers that the link had no room for; bounded by one answer per request. */
   private outbox: Uint8Array[] = [];
 
@@ -120,14 +118,14 @@ export class FollowerSession implements LinkHandler {
     this.generation++;
     this.reader.reset();
     this.outbox = [];
-    this.acknowledged = { written: 0, durable: 0, applied: 0 };
+    this.acknowledged = { written: 0, durable: 0 };
   }
 
-  private watchLog(): void {
+  /** The store's log is another one. */
+  watchLog(): void {
     this.unsubscribe();
     const { log } = this.options.store;
     if (log === null) return;
-    this.appliedSequence = log.head.sequence;
     this.unsubscribe = log.subscribe(() => this.acknowledge());
   }
 
@@ -180,8 +178,8 @@ export class FollowerSession implements LinkHandler {
       const reason = `this mirror follows log ${toHex(log.id)}, the primary offers log ${toHex(hello.logId)}: use an empty store for another file system`;
       return { code: REFUSAL.otherLog, reason };
     }
-    if (log.epoch > hello.epoch && Math.floor(log.epoch / TERM) > Math.floor(hello.epoch / TERM)) {
-      const reason = `this mirror has seen term ${Math.floor(log.epoch / TERM)}, the primary writes in term ${Math.floor(hello.epoch / TERM)}: it was superseded by a promotion`;
+    if (termOf(log.epoch) > termOf(hello.epoch)) {
+      const reason = `this mirror has seen term ${termOf(log.epoch)}, the primary writes in term ${termOf(hello.epoch)}: it was superseded by a promotion`;
       return { code: REFUSAL.fenced, reason };
     }
     return null;
@@ -216,7 +214,7 @@ export class FollowerSession implements LinkHandler {
     const { store } = this.options;
     const { log } = store;
     if (log === null) throw new SmfsError("DAMAGED", "rewind of a mirror that has no log");
-    const sameTerm = Math.floor(log.epoch / TERM) === Math.floor(this.primaryEpoch / TERM);
+    const sameTerm = termOf(log.epoch) === termOf(this.primaryEpoch);
     if (!sameTerm || log.epoch >= this.primaryEpoch) {
       const reason = `split brain: both sites wrote after record ${sequence}, in epochs ${log.epoch} here and ${this.primaryEpoch} at the primary; nothing was changed`;
       this.refuse(REFUSAL.splitBrain, reason);
@@ -253,27 +251,14 @@ export class FollowerSession implements LinkHandler {
       throw new SmfsError("DAMAGED", "records before a hello");
     }
     for (let at = 0; at < payload.length; ) {
-      const length = recordLength(payload.subarray(at));
-      const record = payload.subarray(at, at + length);
-      const { sequence } = log.appendRaw(record);
+      const length = recordLength(payload, at);
+      log.appendRaw(payload.subarray(at, at + length));
       this.statistics.recordsReceived++;
       this.statistics.recordBytesReceived += length;
-      this.apply(sequence, record);
       at += length;
     }
     log.whenDurable(log.head.sequence, (error) => {
       if (error !== null) this.refuse(refusalOf(error), error.message);
-    });
-  }
-
-  private apply(sequence: number, record: Uint8Array): void {
-    this.options.store.apply(record, (error) => {
-      if (error !== null) {
-        this.refuse(REFUSAL.damaged, `record ${sequence} cannot be applied: ${error.message}`);
-        return;
-      }
-      this.appliedSequence = Math.max(this.appliedSequence, sequence);
-      this.acknowledge();
     });
   }
 
@@ -282,20 +267,12 @@ export class FollowerSession implements LinkHandler {
     if (log === null) return;
     this.options.onChange();
     if (this.state !== "following" || this.link?.up !== true) return;
-    const applied = this.appliedSequence;
-    const written = Math.min(log.writtenSequence, applied);
-    const durable = Math.min(log.durableSequence, applied);
+    const { writtenSequence, durableSequence } = log;
     const last = this.acknowledged;
-    if (durable === last.durable && applied === last.applied && written === last.written) return;
+    if (durableSequence === last.durable && writtenSequence === last.written) return;
     if (this.outbox.length > 0 || this.link.writableBytes < ACK_FRAME_BYTES) return;
-    this.acknowledged = { written, durable, applied };
-    this.send(
-      frame(FRAME.ack, Ack, {
-        writtenSequence: written,
-        durableSequence: durable,
-        appliedSequence: applied,
-      }),
-    );
+    this.acknowledged = { written: writtenSequence, durable: durableSequence };
+    this.send(frame(FRAME.ack, Ack, { writtenSequence, durableSequence }));
   }
 
   private refuse(code: number, reason: string): void {
@@ -318,7 +295,15 @@ export class FollowerSession implements LinkHandler {
   }
 }
 
-const ACK_FRAME_BYTES = 8 + Ack.size;
+const ACK_FRAME_BYTES = FrameHeader.size + Ack.size;
+
+/** Length of the record at `at`; what it says of itself is verified when it is appended. */
+function recordLength(payload: Uint8Array, at: number): number {
+  const rest = payload.length - at;
+  const length = rest < RECORD_HEADER_BYTES ? Infinity : peekRecordBytes(viewOf(payload), at);
+  if (length > rest) throw new SmfsError("DAMAGED", `a record of ${length} bytes in ${rest}`);
+  return length;
+}
 
 const REFUSAL_OF: Partial<Record<ErrorCode, number>> = {
   FENCED: REFUSAL.fenced,

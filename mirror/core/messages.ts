@@ -72,7 +72,6 @@ export type Rewind = Infer<typeof Rewind>;
 export const Ack = struct("Ack", {
   writtenSequence: u64("records up to here are in the mirror's kernel"),
   durableSequence: u64("records up to here are on the mirror's stable storage"),
-  appliedSequence: u64("records up to here are visible in the mirror's file system"),
 });
 export type Ack = Infer<typeof Ack>;
 

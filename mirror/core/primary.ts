@@ -12,7 +12,8 @@ import { viewOf } from "../../lib/codec.ts";
 import { messageOf, SmfsError } from "../../lib/errors.ts";
 import type { Timers, Clock } from "../../lib/ports.ts";
 import type { Link, LinkHandler } from "../../gateway/core/link.ts";
-import type { LogReader, Position, RawRecord } from "../../logfs/core/log/api.ts";
+import type { Address, LogReader, Position, RawRecord } from "../../logfs/core/log/api.ts";
+import { RecordHeader } from "../../logfs/core/log/format.ts";
 import {
   Ack,
   decodeRefuse,
@@ -25,6 +26,7 @@ import {
   PROTOCOL_VERSION,
   recordsFrameHeader,
   REFUSAL,
+  refuseFrame,
   Rewind,
 } from "./messages.ts";
 import { SentFrames } from "./sent.ts";
@@ -57,8 +59,6 @@ export class PrimarySession implements LinkHandler {
   safeSequence = 0;
   /** Records up to here are durable at the mirror. */
   durableSequence = 0;
-  /** Records up to here are visible in the mirror's file system. */
-  appliedSequence = 0;
   readonly statistics = {
     recordsSent: 0,
     recordBytesSent: 0,
@@ -73,6 +73,10 @@ export class PrimarySession implements LinkHandler {
   private readonly sent = new SentFrames();
   private outbox: Uint8Array | null = null;
   private queuedOffset = 0;
+  /** Where the first record that was not sent stands, as far as is known. */
+  private unsent: Address = { segment: 1, offset: 0 };
+  /** When the newest record that was sent was appended. */
+  private lastSentMicros: number | undefined;
   private nextSequence = 0;
   private windowBytes = 0;
   private hurriedSequence = 0;
@@ -100,14 +104,29 @@ export class PrimarySession implements LinkHandler {
     this.passHurryOn();
   }
 
-  /** Bytes of log records handed to the link and not acknowledged as written by the mirror. */
-  get unacknowledgedBytes(): number {
-    return this.sent.unacknowledgedBytes;
+  /** Log bytes that the mirror does not have; before it has said where it stands, all of them. */
+  get bytesBehind(): number {
+    const { log, segmentBytes } = this.options;
+    const { segment, offset } = log.endAddress;
+    const unsent = (segment - this.unsent.segment) * segmentBytes + offset - this.unsent.offset;
+    return this.nothingUnsent
+      ? this.sent.unacknowledgedBytes
+      : unsent + this.sent.unacknowledgedBytes;
   }
 
-  /** The first sequence that has not been handed to the link on this connection. */
-  get unsentSequence(): number {
-    return this.nextSequence;
+  /**
+   * Age of the oldest record that the mirror does not have, microseconds; 0 when it has all, null
+   * when it has not said yet where it stands.
+   */
+  get lagMicros(): number | null {
+    if (this.nextSequence === 0) return null;
+    const oldest =
+      this.sent.oldestTimeMicros ?? (this.nothingUnsent ? undefined : this.lastSentMicros);
+    return oldest === undefined ? 0 : Math.max(0, this.options.clock.wallMicros() - oldest);
+  }
+
+  private get nothingUnsent(): boolean {
+    return this.nextSequence > this.options.log.head.sequence;
   }
 
   onUp(): void {
@@ -192,6 +211,9 @@ export class PrimarySession implements LinkHandler {
       case FRAME.refuse:
         this.handleRefuse(decodeRefuse(payload));
         return;
+      case FRAME.hello:
+        this.handleOtherPrimary(Hello.decode(view, 0));
+        return;
       default:
         throw new SmfsError("DAMAGED", `frame type ${type} is not for a primary`);
     }
@@ -253,7 +275,6 @@ export class PrimarySession implements LinkHandler {
     this.nextSequence = common + 1;
     this.safeSequence = common;
     this.durableSequence = common;
-    this.appliedSequence = common;
     this.enter("streaming", "");
     this.pump();
   }
@@ -266,7 +287,6 @@ export class PrimarySession implements LinkHandler {
     this.sent.acknowledge(ack.writtenSequence);
     this.durableSequence = Math.max(this.durableSequence, ack.durableSequence);
     this.safeSequence = Math.max(this.safeSequence, ack.writtenSequence);
-    this.appliedSequence = Math.max(this.appliedSequence, ack.appliedSequence);
     this.options.onChange();
     this.pump();
   }
@@ -279,6 +299,20 @@ export class PrimarySession implements LinkHandler {
     } else {
       this.refused(reason);
     }
+  }
+
+  /** Two primaries meet: the one of the earlier term was superseded by a promotion, and stops. */
+  private handleOtherPrimary(hello: Hello): void {
+    const [ours, theirs] = [termOf(this.options.log.epoch), termOf(hello.epoch)];
+    if (theirs > ours) {
+      const reason = `the peer is primary in term ${theirs}, this site wrote in term ${ours}: it was superseded by a promotion`;
+      this.enter("fenced", reason);
+      this.options.onFenced(reason);
+      return;
+    }
+    const reason = `this site is the primary in term ${ours}; a primary of term ${theirs} has no place here`;
+    this.send(refuseFrame(theirs < ours ? REFUSAL.fenced : REFUSAL.splitBrain, reason));
+    this.refused(`the peer is a primary too, of term ${theirs}; this site's term is ${ours}`);
   }
 
   private refused(reason: string): void {
@@ -333,12 +367,22 @@ export class PrimarySession implements LinkHandler {
   }
 
   private sendRecords(records: readonly RawRecord[]): void {
-    const last = records.at(-1);
-    if (last === undefined) return;
+    const [first, last] = [records[0], records.at(-1)];
+    if (first === undefined || last === undefined) return;
     const length = records.reduce((sum, record) => sum + record.bytes.length, 0);
     this.send(recordsFrameHeader(length));
     for (const record of records) this.send(record.bytes);
-    this.sent.push(last.sequence, this.queuedOffset, length);
+    const { timeMicros } = RecordHeader.decode(viewOf(first.bytes), 0);
+    const endOffset = this.queuedOffset;
+    this.sent.push({
+      lastSequence: last.sequence,
+      endOffset,
+      recordBytes: length,
+      firstTimeMicros: timeMicros,
+    });
+    const newest = RecordHeader.decode(viewOf(last.bytes), 0);
+    this.unsent = { segment: newest.segment, offset: newest.offset + last.bytes.length };
+    this.lastSentMicros = newest.timeMicros;
     this.nextSequence = last.sequence + 1;
     this.statistics.recordsSent += records.length;
     this.statistics.recordBytesSent += length;
@@ -375,4 +419,9 @@ export class PrimarySession implements LinkHandler {
     if (taken > 0) link.write(outbox.subarray(0, taken));
     this.outbox = taken === outbox.length ? null : outbox.subarray(taken);
   }
+}
+
+/** Promotions so far (ARCHITECTURE, "Epochs"). */
+export function termOf(epoch: number): number {
+  return Math.floor(epoch / 2 ** 32);
 }

@@ -5,8 +5,11 @@
  */
 interface SentFrame {
   readonly lastSequence: number;
+  /** Stream offset behind the frame. */
   readonly endOffset: number;
   readonly recordBytes: number;
+  /** When the frame's first record was appended, wall clock. */
+  readonly firstTimeMicros: number;
 }
 
 export class SentFrames {
@@ -17,9 +20,14 @@ export class SentFrames {
   private safeIndex = 0;
   private safeSequence = 0;
 
-  push(lastSequence: number, endOffset: number, recordBytes: number): void {
-    this.frames.push({ lastSequence, endOffset, recordBytes });
-    this.unacknowledgedBytes += recordBytes;
+  push(frame: SentFrame): void {
+    this.frames.push(frame);
+    this.unacknowledgedBytes += frame.recordBytes;
+  }
+
+  /** When the oldest record that is not acknowledged was appended; undefined: none is outstanding. */
+  get oldestTimeMicros(): number | undefined {
+    return this.frames[this.first]?.firstTimeMicros;
   }
 
   /** The last sequence whose frame ends at or before `safeOffset`; 0 when none is known. */

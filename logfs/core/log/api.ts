@@ -84,6 +84,8 @@ export interface LogReader {
   /** The newest record. Sequence 0 when the log is empty. */
   readonly head: Position;
   readonly epoch: number;
+  /** Where the next record will stand, unless it starts a segment. */
+  readonly endAddress: Address;
   /** All records up to here are in the kernel's hands: they survive this process. */
   readonly writtenSequence: number;
   /** All records up to here are on stable storage. */

@@ -69,6 +69,7 @@ export class Log implements LogWriter, LogFollower {
   private sealed: boolean;
   private newestCheckpoint: Address | null;
   private state: "open" | "cutting" | "closed" = "open";
+  private fencedBy: string | null = null;
   private readonly store: SegmentStore;
   private readonly time: Clock & Timers;
   private readonly options: ResolvedOptions;
@@ -153,6 +154,11 @@ export class Log implements LogWriter, LogFollower {
     return this.position;
   }
 
+  /** Where the next record will stand, unless it starts a segment. */
+  get endAddress(): Address {
+    return this.end;
+  }
+
   get epoch(): number {
     return this.position.epoch;
   }
@@ -216,6 +222,11 @@ export class Log implements LogWriter, LogFollower {
     return this.appendAs(epoch, KIND.epoch, EpochStart.size, NO_BODY, fill, privileged);
   }
 
+  /** A later term exists somewhere: from here on every append is refused as FENCED. */
+  fence(reason: string): void {
+    this.fencedBy = reason;
+  }
+
   private appendAs(
     epoch: number,
     kind: number,
@@ -238,6 +249,7 @@ export class Log implements LogWriter, LogFollower {
 
   private refuseUnlessOpen(): void {
     if (this.pipeline.failure !== null) throw this.pipeline.failure;
+    if (this.fencedBy !== null) throw new SmfsError("FENCED", this.fencedBy);
     if (this.state !== "open") throw new SmfsError("BUSY", `the log is ${this.state}`);
   }
 

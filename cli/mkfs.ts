@@ -1,0 +1,67 @@
+/** `smfs mkfs` makes a store; `smfs genkey` the key that two sites share. */
+import { randomBytes } from "node:crypto";
+import { Command } from "commander";
+import { SmfsError } from "../lib/errors.ts";
+import { parseSize } from "../lib/units.ts";
+import { generateKey } from "../gateway/udp/keys.ts";
+import { initialise } from "../logfs/core/fs/inodes.ts";
+import { formatVolume } from "../logfs/core/fs/volume-open.ts";
+import { Log } from "../logfs/core/log/log.ts";
+import { resolveOptions } from "../logfs/core/log/options.ts";
+import { StoreRegistry } from "../logfs/log/registry.ts";
+import { FileSegmentStore } from "../logfs/log/store.ts";
+import { systemTime } from "../sys/time.ts";
+import { closeLog } from "./site/primary.ts";
+
+const CREATED = 1;
+
+export function mkfsCommand(): Command {
+  return new Command("mkfs")
+    .description("make a store: an empty file system, or the place where a mirror will be")
+    .argument("<store>", "a directory that is missing or empty")
+    .option("--mirror", "make a mirror: it takes the log of the first primary that connects")
+    .option("--segment-size <size>", "of the log's files", "100MB")
+    .action(mkfs);
+}
+
+export function genkeyCommand(): Command {
+  return new Command("genkey")
+    .description("print a new key for a pair of sites; keep it in a file of mode 0600 at both")
+    .action(() => {
+      process.stdout.write(`${generateKey()}\n`);
+    });
+}
+
+async function mkfs(path: string, flags: { mirror?: true; segmentSize: string }): Promise<void> {
+  if (flags.mirror) {
+    StoreRegistry.create(path, "mirror");
+    process.stdout.write(`${path}: an empty mirror; mount it with --listen and --key-file\n`);
+    return;
+  }
+  const { segmentBytes, maxRecordBytes } = resolveOptions({
+    segmentBytes: parseSize(flags.segmentSize),
+  });
+  const registry = StoreRegistry.create(path, "primary");
+  const placement = registry.createLog(segmentBytes, maxRecordBytes);
+  const store = new FileSegmentStore(placement.directory);
+  const log = Log.create(
+    store,
+    { logId: placement.id, segmentBytes, maxRecordBytes, writerId: registry.storeId },
+    systemTime,
+  );
+  log.startEpoch(CREATED, CREATED);
+  const environment = { clock: systemTime, space: () => store.space() };
+  formatVolume(log, environment, { volumeId: randomBytes(16) }, (transaction) =>
+    initialise(transaction, {
+      uid: process.getuid?.() ?? 0,
+      gid: process.getgid?.() ?? 0,
+      mode: 0o755,
+      nowMicros: systemTime.wallMicros(),
+      nameSeed: randomBytes(4).readUInt32LE(),
+    }),
+  );
+  await closeLog(log);
+  store.close();
+  if (log.failure !== null) throw new SmfsError("IO", log.failure.message, log.failure);
+  process.stdout.write(`${path}: an empty file system; mount it with 'smfs mount ${path} DIR'\n`);
+}

@@ -1,0 +1,44 @@
+/**
+ * Promotion of a mirror's store that no process holds (DESIGN, "Mirroring"): a new term begins in
+ * the log, durably, and only then does the store say that it is a primary's. A crash in between
+ * leaves a mirror that refuses the old primary; promoting again finishes it.
+ */
+import { SmfsError } from "../lib/errors.ts";
+import { Log } from "../logfs/core/log/log.ts";
+import type { StoreRegistry } from "../logfs/log/registry.ts";
+import { termOf } from "../mirror/core/primary.ts";
+import { systemTime } from "../sys/time.ts";
+import { closeLog, openStore } from "./site/primary.ts";
+
+const TERM = 2 ** 32;
+const PROMOTED = 3;
+
+/** Gives the new term. */
+export async function promoteOffline(registry: StoreRegistry): Promise<number> {
+  const placement = registry.log;
+  if (registry.role === "primary") {
+    throw new SmfsError("USAGE", `${registry.path} is a primary's store already`);
+  }
+  if (placement === null) {
+    throw new SmfsError(
+      "USAGE",
+      `${registry.path} has not received anything that could be promoted`,
+    );
+  }
+  const store = openStore(placement.directory, null);
+  try {
+    const { segmentBytes, maxRecordBytes } = placement;
+    const options = { segmentBytes, maxRecordBytes, writerId: registry.storeId, follower: true };
+    const recovered = Log.recover(store, options, systemTime);
+    if (!recovered.ok) throw recovered.failure;
+    const { log } = recovered;
+    const term = Math.max(registry.term, termOf(log.epoch)) + 1;
+    log.startEpoch(term * TERM, PROMOTED);
+    await closeLog(log);
+    if (log.failure !== null) throw log.failure;
+    registry.promote(term);
+    return term;
+  } finally {
+    store.close();
+  }
+}

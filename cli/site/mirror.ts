@@ -1,0 +1,197 @@
+/**
+ * A store in the role of mirror: follows the primary's log, shows its file system read-only.
+ */
+import { closeSync, fsyncSync, mkdirSync, openSync, writeSync } from "node:fs";
+import { join } from "node:path";
+import { SmfsError } from "../../lib/errors.ts";
+import type { Clock, Logger, Timers } from "../../lib/ports.ts";
+import { FileSystem } from "../../logfs/core/fs/filesystem.ts";
+import { VolumeFollower } from "../../logfs/core/fs/follower.ts";
+import { checkpointSequence } from "../../logfs/core/fs/volume-open.ts";
+import type { LogFollower, Position } from "../../logfs/core/log/api.ts";
+import { Log } from "../../logfs/core/log/log.ts";
+import type { LogPlacement, StoreRegistry } from "../../logfs/log/registry.ts";
+import { FileSegmentStore } from "../../logfs/log/store.ts";
+import { FollowerSession, type FollowerStore } from "../../mirror/core/follower.ts";
+import type { Hello } from "../../mirror/core/messages.ts";
+import { closeLog, openStore } from "./primary.ts";
+import type { SiteSettings } from "./settings.ts";
+
+/** An open log and the file system that follows it. */
+interface Following {
+  readonly log: Log;
+  readonly store: FileSegmentStore;
+  readonly volume: VolumeFollower;
+  readonly fileSystem: FileSystem;
+}
+
+export class MirrorSite implements FollowerStore {
+  readonly role = "mirror";
+  readonly session: FollowerSession;
+  private readonly registry: StoreRegistry;
+  private readonly settings: SiteSettings;
+  private readonly time: Clock & Timers;
+  private readonly logger: Logger;
+  private readonly onFileSystem: () => void;
+  private following: Following | null = null;
+
+  /** `onFileSystem` is called whenever `fileSystem` is another one, or there is one at last. */
+  static async open(
+    registry: StoreRegistry,
+    settings: SiteSettings,
+    time: Clock & Timers,
+    logger: Logger,
+    onFileSystem: () => void,
+  ): Promise<MirrorSite> {
+    const site = new MirrorSite(registry, settings, time, logger, onFileSystem);
+    await site.openExisting();
+    return site;
+  }
+
+  private constructor(
+    registry: StoreRegistry,
+    settings: SiteSettings,
+    time: Clock & Timers,
+    logger: Logger,
+    onFileSystem: () => void,
+  ) {
+    this.registry = registry;
+    this.settings = settings;
+    this.time = time;
+    this.logger = logger;
+    this.onFileSystem = onFileSystem;
+    this.session = new FollowerSession({ store: this, onChange: () => {} });
+  }
+
+  get log(): Log | null {
+    return this.following?.log ?? null;
+  }
+
+  get store(): FileSegmentStore | null {
+    return this.following?.store ?? null;
+  }
+
+  get volume(): VolumeFollower | null {
+    return this.following?.volume ?? null;
+  }
+
+  get fileSystem(): FileSystem | null {
+    return this.following?.fileSystem ?? null;
+  }
+
+  /** The first primary says which log this store will hold from now on. */
+  create(hello: Hello): LogFollower {
+    const id = Buffer.from(hello.logId);
+    const placement = this.registry.createLog(hello.segmentBytes, hello.maxRecordBytes, id);
+    this.follow(this.openLog(placement), 1);
+    if (this.log === null) throw new SmfsError("IO", "the new log is not there");
+    return this.log;
+  }
+
+  setAside(position: Position, done: (error: Error | null) => void): void {
+    const { following } = this;
+    if (following === null) {
+      done(new SmfsError("NOT_FOUND", "there is no log to cut"));
+      return;
+    }
+    const name = join(this.registry.setAsideDirectory, `setaside-${position.sequence}.log`);
+    mkdirSync(this.registry.setAsideDirectory, { recursive: true, mode: 0o700 });
+    const fd = openSync(name, "a", 0o600);
+    following.log.truncateTo(
+      position.sequence,
+      (records) => {
+        for (const { bytes } of records) writeSync(fd, bytes);
+        fsyncSync(fd);
+      },
+      (error) => {
+        closeSync(fd);
+        if (error !== null) {
+          done(error);
+          return;
+        }
+        this.logger.warn({ file: name, behind: position.sequence }, "records set aside");
+        this.reopen().then(() => done(null), done);
+      },
+    );
+  }
+
+  /** Calls back once, when the file system here can be shown (its first checkpoint has arrived). */
+  whenReady(callback: () => void): void {
+    const { following } = this;
+    if (following === null) return;
+    let waiting = true;
+    const look = (): void => {
+      if (!waiting || !following.volume.ready) return;
+      waiting = false;
+      stop();
+      callback();
+    };
+    const stop = following.log.subscribe(() => void following.volume.settled().then(look));
+  }
+
+  async close(): Promise<void> {
+    this.session.close("this site stops");
+    await this.closeFollowing();
+  }
+
+  /** After a cut the tree in memory is of a history that is no more. */
+  private async reopen(): Promise<void> {
+    await this.closeFollowing();
+    await this.openExisting();
+  }
+
+  private async closeFollowing(): Promise<void> {
+    const { following } = this;
+    this.following = null;
+    if (following === null) return;
+    await following.volume.close();
+    await closeLog(following.log);
+    following.store.close();
+  }
+
+  private async openExisting(): Promise<void> {
+    const placement = this.registry.log;
+    if (placement === null) return;
+    const opened = this.openLog(placement);
+    const { checkpoint } = opened.log;
+    const from = checkpoint === null ? 1 : await checkpointSequence(opened.log, checkpoint);
+    this.follow(opened, from);
+    this.session.watchLog();
+  }
+
+  private openLog(placement: LogPlacement): { log: Log; store: FileSegmentStore } {
+    const { capacityBytes, commitIntervalMicros } = this.settings;
+    const store = openStore(placement.directory, capacityBytes);
+    const { segmentBytes, maxRecordBytes, id } = placement;
+    const options = { segmentBytes, maxRecordBytes, commitIntervalMicros, follower: true };
+    return { store, log: this.recoverOrCreate(store, { ...options, logId: id }) };
+  }
+
+  private follow({ log, store }: { log: Log; store: FileSegmentStore }, from: number): void {
+    const { nodeCacheBytes, dirtyBytes, sync } = this.settings;
+    const environment = {
+      clock: this.time,
+      space: () => store.space(),
+      limits: { cacheBytes: nodeCacheBytes, dirtyBytes },
+    };
+    const volume = new VolumeFollower(log, environment, from);
+    // Nothing is written here, so nothing waits: the committer of a mirror is never asked.
+    const fileSystem = new FileSystem(volume, { wait: () => undefined }, sync);
+    this.following = { log, store, volume, fileSystem };
+    this.onFileSystem();
+  }
+
+  private recoverOrCreate(
+    store: FileSegmentStore,
+    options: Parameters<typeof Log.create>[1] & { follower: boolean },
+  ): Log {
+    const recovered = Log.recover(store, options, this.time);
+    if (recovered.ok) {
+      this.logger.info({ ...recovered.report }, "log recovered");
+      return recovered.log;
+    }
+    if (recovered.failure.code === "NOT_FOUND") return Log.create(store, options, this.time);
+    store.close();
+    throw recovered.failure;
+  }
+}

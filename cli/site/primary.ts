@@ -1,0 +1,143 @@
+/**
+ * A store in the role of primary: opened for writing in a new epoch, its file system writable, its
+ * log streamed to the mirror when there is one.
+ */
+import type { Clock, Timers, Logger } from "../../lib/ports.ts";
+import { SmfsError } from "../../lib/errors.ts";
+import type { SyncOptions } from "../../logfs/core/fs/api.ts";
+import { FileSystem } from "../../logfs/core/fs/filesystem.ts";
+import { openVolume } from "../../logfs/core/fs/volume-open.ts";
+import type { TreeVolume } from "../../logfs/core/fs/volume.ts";
+import { Log } from "../../logfs/core/log/log.ts";
+import type { StoreRegistry } from "../../logfs/log/registry.ts";
+import { FileSegmentStore } from "../../logfs/log/store.ts";
+import type { SyncLevel } from "../../logfs/core/vfs.ts";
+import { MirrorCommitter } from "../../mirror/core/commit.ts";
+import { PrimarySession } from "../../mirror/core/primary.ts";
+import type { SiteSettings } from "./settings.ts";
+
+const TERM = 2 ** 32;
+/** EpochStart.reason */
+const OPENED = 2;
+
+export interface PrimaryEvents {
+  onCommitted(level: SyncLevel, micros: number): void;
+  /** A later term exists: this site must stop writing. */
+  onFenced(reason: string): void;
+}
+
+export interface PrimarySite {
+  readonly role: "primary";
+  readonly log: Log;
+  readonly store: FileSegmentStore;
+  readonly volume: TreeVolume;
+  readonly fileSystem: FileSystem;
+  readonly session: PrimarySession | null;
+  readonly committer: MirrorCommitter;
+  readonly sync: SyncOptions;
+  close(): Promise<void>;
+}
+
+export async function openPrimary(
+  registry: StoreRegistry,
+  settings: SiteSettings,
+  time: Clock & Timers,
+  logger: Logger,
+  events: PrimaryEvents,
+): Promise<PrimarySite> {
+  const { log, store } = openLogForWriting(registry, settings, time, logger);
+  if (log.checkpoint === null) throw new SmfsError("DAMAGED", "the log holds no file system");
+  const volume = await openVolume(log, log.checkpoint, {
+    clock: time,
+    space: () => store.space(),
+    limits: { cacheBytes: settings.nodeCacheBytes, dirtyBytes: settings.dirtyBytes },
+  });
+  const session = settings.link === null ? null : newSession();
+  const committer = new MirrorCommitter({
+    log,
+    mirror: registry.standalone ? null : session,
+    clock: time,
+    timers: time,
+    onUnreachable: settings.onUnreachable,
+    timeoutMicros: settings.timeoutMicros,
+    onCommitted: events.onCommitted,
+  });
+  const alone = session === null || registry.standalone;
+  const sync = alone ? withoutMirror(settings.sync) : settings.sync;
+  const fileSystem = new FileSystem(volume, committer, sync);
+  await fileSystem.finishPending();
+
+  function newSession(): PrimarySession {
+    return new PrimarySession({
+      log,
+      writerId: registry.storeId,
+      segmentBytes: registry.log?.segmentBytes ?? 0,
+      maxRecordBytes: registry.log?.maxRecordBytes ?? 0,
+      clock: time,
+      timers: time,
+      onChange: () => committer.handleProgress(),
+      onFenced: events.onFenced,
+    });
+  }
+
+  const close = async (): Promise<void> => {
+    session?.stop();
+    if (log.failure === null) volume.close();
+    await closeLog(log);
+    store.close();
+  };
+  return { role: "primary", log, store, volume, fileSystem, session, committer, sync, close };
+}
+
+/** Recovers the log and starts this opening's epoch: from here on no older writer is heard. */
+export function openLogForWriting(
+  registry: StoreRegistry,
+  settings: Pick<SiteSettings, "capacityBytes" | "commitIntervalMicros">,
+  time: Clock & Timers,
+  logger: Logger,
+): { log: Log; store: FileSegmentStore } {
+  const placement = registry.log;
+  if (placement === null) throw new SmfsError("NOT_FOUND", `${registry.path} holds no log yet`);
+  const store = openStore(placement.directory, settings.capacityBytes);
+  const recovered = Log.recover(
+    store,
+    {
+      segmentBytes: placement.segmentBytes,
+      maxRecordBytes: placement.maxRecordBytes,
+      commitIntervalMicros: settings.commitIntervalMicros,
+      writerId: registry.storeId,
+    },
+    time,
+  );
+  if (!recovered.ok) {
+    store.close();
+    throw recovered.failure;
+  }
+  const { log, report } = recovered;
+  logger.info({ ...report, head: log.head.sequence }, "log recovered");
+  log.startEpoch(Math.max(log.epoch + 1, registry.term * TERM), OPENED);
+  return { log, store };
+}
+
+export function openStore(directory: string, capacityBytes: number | null): FileSegmentStore {
+  return new FileSegmentStore(directory, capacityBytes === null ? {} : { capacityBytes });
+}
+
+export function closeLog(log: Log): Promise<void> {
+  return new Promise((resolve) => {
+    // A log that has failed cannot be made durable: that was reported when it failed.
+    log.close(() => resolve());
+  });
+}
+
+/** Without a mirror nothing stronger than `local` can be promised, or asked for. */
+function withoutMirror(sync: SyncOptions): SyncOptions {
+  const limit = (level: SyncLevel): SyncLevel =>
+    level === "network" || level === "remote" ? "local" : level;
+  return {
+    floor: limit(sync.floor),
+    dataSync: limit(sync.dataSync),
+    fsync: limit(sync.fsync),
+    osync: limit(sync.osync),
+  };
+}

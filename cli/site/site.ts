@@ -1,0 +1,269 @@
+/**
+ * One site: a store in its role, its mount, its link to the other site, its control socket and page.
+ * Everything is wired here and nowhere else.
+ */
+import {
+  type FuseServer,
+  FOLLOWER,
+  serveFuse,
+  SOLE_WRITER,
+} from "../../logfs/export/fuse/serve.ts";
+import { messageOf, SmfsError } from "../../lib/errors.ts";
+import type { Logger } from "../../lib/ports.ts";
+import type { FileSystem } from "../../logfs/core/fs/filesystem.ts";
+import { StoreRegistry } from "../../logfs/log/registry.ts";
+import { openLink, type UdpLink } from "../../gateway/udp/endpoint.ts";
+import { readKeyFile } from "../../gateway/udp/keys.ts";
+import { systemTime } from "../../sys/time.ts";
+import type { SiteStatus } from "../../web/status-types.ts";
+import { createStatusServer, type StatusServer } from "../../web/serve.ts";
+import { type ControlServer, serveControl } from "../control.ts";
+import { SiteMetrics } from "../metrics.ts";
+import { promoteOffline } from "../promote.ts";
+import { VERSION } from "../version.ts";
+import { MirrorSite } from "./mirror.ts";
+import { openPrimary, type PrimarySite } from "./primary.ts";
+import type { LinkSettings, SiteSettings } from "./settings.ts";
+import { describeSite } from "./status.ts";
+
+export type SiteState = "starting" | "running" | "promoting" | "fenced" | "stopping" | "stopped";
+
+export class Site {
+  state: SiteState = "starting";
+  /** Resolves when the site has stopped, whoever asked for it; rejects with what ended it. */
+  readonly ended: Promise<void>;
+  readonly settings: SiteSettings;
+  readonly registry: StoreRegistry;
+  readonly startedMillis = Date.now();
+  role: PrimarySite | MirrorSite | null = null;
+  link: UdpLink | null = null;
+  mount: FuseServer | null = null;
+  private readonly logger: Logger;
+  private readonly metrics: SiteMetrics;
+  private control: ControlServer | null = null;
+  private page: StatusServer | null = null;
+  /** Mounting and unmounting, one after the other. */
+  private mounting: Promise<void> = Promise.resolve();
+  private settle: { resolve: () => void; reject: (error: unknown) => void };
+  private current: SiteStatus | null = null;
+
+  private constructor(settings: SiteSettings, registry: StoreRegistry, logger: Logger) {
+    this.settings = settings;
+    this.registry = registry;
+    this.logger = logger;
+    let settle: Site["settle"] | undefined;
+    this.ended = new Promise((resolve, reject) => {
+      settle = { resolve, reject };
+    });
+    // A site that is stopped before anybody waits for it is not an unhandled rejection.
+    this.ended.catch(() => {});
+    this.settle = settle ?? { resolve: () => {}, reject: () => {} };
+    this.metrics = new SiteMetrics(VERSION, () => this.current ?? describeSite(this, {}));
+  }
+
+  /** Opens the store, connects, mounts. Throws `SmfsError`, having closed what it had opened. */
+  static async start(settings: SiteSettings, logger: Logger): Promise<Site> {
+    const site = new Site(settings, StoreRegistry.open(settings.storePath), logger);
+    try {
+      await site.openRole();
+      await site.openDoors();
+      site.state = "running";
+      return site;
+    } catch (error) {
+      await site.stop();
+      throw error;
+    }
+  }
+
+  async status(): Promise<SiteStatus> {
+    this.current = describeSite(this, await this.metrics.latencies());
+    return this.current;
+  }
+
+  /** The mirror becomes the primary. Gives the new term. */
+  async promote(force: boolean): Promise<{ term: number }> {
+    if (this.role?.role !== "mirror") {
+      throw new SmfsError("USAGE", `${this.registry.path} is a primary's store already`);
+    }
+    if (this.link?.up === true && !force) {
+      const message = "the primary is still connected; stop it first, or promote with --force";
+      throw new SmfsError("BUSY", message);
+    }
+    this.state = "promoting";
+    this.link?.close();
+    this.link = null;
+    await this.unmount();
+    await this.role.close();
+    this.role = null;
+    const term = await promoteOffline(this.registry);
+    this.logger.warn({ term }, "promoted: this site is the primary now");
+    await this.openRole();
+    this.state = "running";
+    return { term };
+  }
+
+  async stop(): Promise<void> {
+    if (this.state === "stopping" || this.state === "stopped") return;
+    this.state = "stopping";
+    await this.unmount();
+    this.link?.close();
+    await this.control?.close();
+    await this.page?.close();
+    await this.role?.close();
+    this.state = "stopped";
+    this.settle.resolve();
+  }
+
+  private async openRole(): Promise<void> {
+    if (this.registry.role === "primary") await this.openAsPrimary();
+    else await this.openAsMirror();
+  }
+
+  private async openAsPrimary(): Promise<void> {
+    const role = await openPrimary(this.registry, this.settings, systemTime, this.logger, {
+      onCommitted: (level, micros) => this.metrics.observeCommit(level, micros, "ok"),
+      onFenced: (reason) => this.fence(reason),
+    });
+    this.role = role;
+    if (role.session !== null) await this.connect(role.session);
+    this.remount();
+    await this.mounting;
+  }
+
+  private async openAsMirror(): Promise<void> {
+    const { registry, settings, logger } = this;
+    const onFileSystem = (): void => this.remount();
+    const role = await MirrorSite.open(registry, settings, systemTime, logger, onFileSystem);
+    this.role = role;
+    if (settings.link === null) {
+      throw new SmfsError("USAGE", "a mirror needs --listen or --peer, and --key-file");
+    }
+    await this.connect(role.session);
+    this.remount();
+    await this.mounting;
+  }
+
+  private async connect(
+    session: (PrimarySite["session"] & object) | MirrorSite["session"],
+  ): Promise<void> {
+    const { link } = this.settings;
+    if (link === null) return;
+    this.link = await openLink(linkOptions(link, session, this.logger));
+    session.attach(this.link);
+  }
+
+  private async openDoors(): Promise<void> {
+    this.control = await serveControl(this.registry.controlSocket, {
+      "GET /status": () => this.status(),
+      "GET /metrics": async () => ({ text: await this.metrics.text() }),
+      "POST /promote": (query) => this.promote(query.get("force") === "1"),
+      "POST /stop": () => {
+        setImmediate(() => void this.stop());
+      },
+    });
+    const { statusListen } = this.settings;
+    if (statusListen === null) return;
+    const [host, port] = splitAddress(statusListen);
+    this.page = await createStatusServer({
+      host,
+      port,
+      status: () => this.status(),
+      metrics: () => this.metrics.text(),
+    });
+    this.logger.info({ url: this.page.url }, "status page");
+  }
+
+  /** Shows the present file system at the mount point, when there is one that can be shown. */
+  private remount(): void {
+    const { mountPoint } = this.settings;
+    if (mountPoint === null) return;
+    this.mounting = this.mounting
+      .then(() => this.mountNow(mountPoint))
+      .catch((error: unknown) => this.mountFailed(error));
+  }
+
+  private async mountNow(mountPoint: string): Promise<void> {
+    const { role } = this;
+    if (role === null || this.state === "stopping") return;
+    if (role.role === "mirror" && role.volume?.ready !== true) {
+      role.whenReady(() => this.remount());
+      return;
+    }
+    const { fileSystem } = role;
+    if (fileSystem === null) return;
+    await this.dropMount();
+    this.mount = await this.serve(fileSystem, mountPoint, role.role === "primary");
+    this.logger.info({ mountPoint: this.mount.mountpoint, role: role.role }, "mounted");
+  }
+
+  private async serve(vfs: FileSystem, mountpoint: string, writable: boolean): Promise<FuseServer> {
+    const server = await serveFuse(
+      vfs,
+      {
+        mountpoint,
+        fsName: this.registry.path,
+        access: writable ? "read-write" : "read-only",
+        audience: this.settings.allowOther ? "everybody" : "owner",
+        caching: writable ? SOLE_WRITER : FOLLOWER,
+      },
+      this.logger,
+    );
+    // Whoever unmounts from outside means to stop the site; our own unmount clears `mount` first.
+    void server.ended.finally(() => {
+      if (this.mount === server) void this.stop();
+    });
+    return server;
+  }
+
+  private mountFailed(error: unknown): void {
+    this.logger.error({ err: error }, `mount: ${messageOf(error)}`);
+    this.settle.reject(error);
+    if (this.state !== "starting") void this.stop();
+    else throw error;
+  }
+
+  private async unmount(): Promise<void> {
+    // A mount that failed was reported when it did.
+    await this.mounting.catch(() => {});
+    await this.dropMount();
+  }
+
+  private async dropMount(): Promise<void> {
+    const { mount } = this;
+    this.mount = null;
+    await mount?.unmount();
+  }
+
+  /** Superseded by a promotion: whatever is acknowledged from here on would be lost. */
+  private fence(reason: string): void {
+    this.state = "fenced";
+    this.logger.error({ reason }, "fenced: this site writes no more");
+    if (this.role?.role === "primary") this.role.log.fence(reason);
+  }
+}
+
+function linkOptions(
+  link: LinkSettings,
+  handler: Parameters<typeof openLink>[0]["handler"],
+  logger: Logger,
+): Parameters<typeof openLink>[0] {
+  const { listen, peer, keyFile, rateBitsPerSecond, targetRisk, code, datagramBytes } = link;
+  return {
+    ...(listen === null ? {} : { listen }),
+    ...(peer === null ? {} : { peer }),
+    key: readKeyFile(keyFile),
+    config: { rateBitsPerSecond, targetRisk, code, datagramBytes },
+    handler,
+    logger,
+  };
+}
+
+/** "host:port", also "[::1]:port". */
+export function splitAddress(text: string): [string, number] {
+  const match = /^(?:\[(.+)\]|([^:]+)):(\d+)$/.exec(text);
+  const port = Number(match?.[3]);
+  if (match === null || port > 65535) {
+    throw new SmfsError("USAGE", `'${text}' is not host:port`);
+  }
+  return [match[1] ?? match[2] ?? "", port];
+}

@@ -1,0 +1,102 @@
+/** A site's status document, from what its parts say of themselves. */
+import { toHex } from "../../lib/bytes.ts";
+import {
+  STATUS_SCHEMA_VERSION,
+  type MirrorStatus,
+  type NetworkStatus,
+  type SiteStatus,
+  type StoreStatus,
+} from "../../web/status-types.ts";
+import type { MirrorSite } from "./mirror.ts";
+import type { PrimarySite } from "./primary.ts";
+import type { Site } from "./site.ts";
+
+export function describeSite(site: Site, latencyMillis: SiteStatus["latencyMillis"]): SiteStatus {
+  const { role, settings, registry } = site;
+  const counters = role?.fileSystem?.statistics;
+  return {
+    schemaVersion: STATUS_SCHEMA_VERSION,
+    role: registry.role,
+    site: registry.path,
+    state: site.state,
+    uptimeSeconds: (Date.now() - site.startedMillis) / 1000,
+    store: describeStore(site),
+    mount:
+      site.mount === null
+        ? null
+        : { point: site.mount.mountpoint, readOnly: role?.role !== "primary" },
+    sync: {
+      ...(role?.role === "primary" ? role.sync : settings.sync),
+      onUnreachable: settings.onUnreachable,
+    },
+    mirror: role === null ? null : describeMirror(site, role),
+    network: describeNetwork(site),
+    latencyMillis,
+    throughput: {
+      writeBytesTotal: counters?.writtenBytes ?? 0,
+      readBytesTotal: counters?.readBytes ?? 0,
+      operationsTotal: Object.values(counters?.operations ?? {}).reduce(
+        (sum, count) => sum + count,
+        0,
+      ),
+    },
+  };
+}
+
+function describeStore({ registry, role }: Site): StoreStatus {
+  const log = role?.log ?? null;
+  const space = role?.store?.space() ?? { totalBytes: 0, freeBytes: 0 };
+  const volume = role?.volume?.statistics;
+  return {
+    path: registry.path,
+    logId: registry.log === null ? "" : toHex(registry.log.id),
+    epoch: log?.epoch ?? 0,
+    headSequence: log?.head.sequence ?? 0,
+    writtenSequence: log?.writtenSequence ?? 0,
+    durableSequence: log?.durableSequence ?? 0,
+    segments: log?.segmentCount ?? 0,
+    ...space,
+    inodes: volume?.inodes ?? 0,
+    dataBytes: volume?.dataBytes ?? 0,
+  };
+}
+
+function describeMirror(site: Site, role: PrimarySite | MirrorSite): MirrorStatus | null {
+  const { link } = site.settings;
+  if (link === null || role.session === null) return null;
+  const peer = link.peer ?? `listening on ${link.listen}`;
+  const { state, reason } = role.session;
+  const common = { peer, state, reason: reason === "" ? null : reason };
+  if (role.role === "mirror") {
+    const durable = role.log?.durableSequence ?? 0;
+    return { ...common, lagSeconds: null, notAtMirrorBytes: 0, acknowledgedSequence: durable };
+  }
+  const { session } = role;
+  const lag = session?.lagMicros ?? null;
+  return {
+    ...common,
+    lagSeconds: lag === null ? null : lag / 1e6,
+    notAtMirrorBytes: session?.bytesBehind ?? 0,
+    acknowledgedSequence: session?.durableSequence ?? 0,
+  };
+}
+
+function describeNetwork({ link, settings }: Site): NetworkStatus | null {
+  if (link === null || settings.link === null) return null;
+  const { statistics } = link;
+  return {
+    datagramsSent: statistics.datagramsSent,
+    dataPackets: statistics.dataPacketsSent,
+    repairPackets: statistics.repairPacketsSent,
+    lost: statistics.lostPackets,
+    rebuilt: statistics.rebuiltPackets,
+    unrecoverable: statistics.unrecoverablePackets,
+    retransmitted: statistics.retransmittedPackets,
+    roundTripMillis: statistics.roundTripMicros / 1000,
+    lossEstimate: statistics.lossEstimate,
+    burstEstimate: statistics.burstEstimate,
+    paceBitsPerSecond: statistics.paceBitsPerSecond,
+    targetRisk: settings.link.targetRisk,
+    bytesSent: statistics.bytesSent,
+  };
+}
