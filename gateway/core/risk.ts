@@ -20,12 +20,12 @@
  * - A layer without that property (r · i_k > i_l for a denser k in use) could share two members with
  *   it, and is left out of the account.
  * - A flushed repair follows its last member directly: layer l at a distance of l + 1.
- *
+ *   Plain copies follow behind the repairs.
  * - All this is exact on a tree of groups; the smallest cycles, four packets two by two in the same
  *   groups of two layers, are added (`cycles`).
  *
- * Packets in flight are added up (union bound). Under bursts what is lost is lost in clusters of
- * about b packets, so the sum is too careful by about that factor.
+ * Whoever adds up packets in flight (union bound) is too careful by about b under bursts, because
+ * what is lost is then lost in clusters.
  */
 import type { CodeParameters, LossEstimate } from "./code.ts";
 
@@ -41,20 +41,13 @@ export interface Protection {
   readonly depth: number;
 }
 
-/** How far an encoder has covered its packets; `Encoder` is one. */
-export interface CoverageMarks {
-  coveredThrough(layers: number): number;
-  spreadThrough(layers: number): number;
-}
-
 /** After so many steps the evolution has converged for any loss at which the code helps. */
-const MAX_DEPTH = 3;
+export const MAX_DEPTH = 3;
 
 export class RiskModel {
   /** Ids that one group of the sparsest layer spans. */
   readonly spanPackets: number;
   private readonly r: number;
-  private readonly layers: number;
   private readonly link: LossEstimate;
   /** Odds by [depth][layers], with delayed repairs; and by [layers] with flushed ones. */
   private readonly spread: readonly OddsByLayers[];
@@ -63,7 +56,6 @@ export class RiskModel {
   constructor(parameters: CodeParameters, link: LossEstimate) {
     const { r, interleave } = parameters;
     this.r = r;
-    this.layers = interleave.length;
     this.spanPackets = r * (interleave.at(-1) ?? 1);
     this.link = link;
     this.spread = byDepth(parameters, link, (i) => reach(link, i, i));
@@ -94,52 +86,6 @@ export class RiskModel {
       fails: this.link.loss,
     }));
   }
-
-  /** The same for any of the packets `first` … `last` (ids, wrapping), all of them unacknowledged. */
-  rangeRisk(marks: CoverageMarks, first: number, last: number): number {
-    let risk = 0;
-    let from = first;
-    while (((last - from) | 0) >= 0) {
-      const protection = this.protectionOf(marks, from);
-      const through = this.sameThrough(marks, from, last);
-      risk += (((through - from) | 0) + 1) * this.packetRisk(protection);
-      from = (through + 1) >>> 0;
-    }
-    return Math.min(1, risk);
-  }
-
-  /** What has left for packet `id`. */
-  protectionOf(marks: CoverageMarks, id: number): Protection {
-    let layers = 0;
-    let spread = 0;
-    for (let level = 1; level <= this.layers; level++) {
-      if (isThrough(id, marks.coveredThrough(level))) layers = level;
-      if (isThrough(id, marks.spreadThrough(level))) spread = level;
-    }
-    const behind = (marks.spreadThrough(this.layers) - id) | 0;
-    const depth = spread < this.layers ? 0 : Math.floor(behind / this.spanPackets);
-    return { layers, spread, copies: 0, depth: Math.min(depth, MAX_DEPTH) };
-  }
-
-  /** Last id up to `last` that has the same protection as `id`. */
-  private sameThrough(marks: CoverageMarks, id: number, last: number): number {
-    let through = last;
-    const bound = (mark: number): void => {
-      if (isThrough(id, mark) && !isThrough(through, mark)) through = mark >>> 0;
-    };
-    for (let level = 1; level <= this.layers; level++) {
-      bound(marks.coveredThrough(level));
-      bound(marks.spreadThrough(level));
-    }
-    const full = marks.spreadThrough(this.layers);
-    for (let depth = 1; depth <= MAX_DEPTH; depth++) bound(full - depth * this.spanPackets);
-    return through;
-  }
-}
-
-/** Whether `id` is `mark` or before it, in 32-bit serial arithmetic. */
-function isThrough(id: number, mark: number): boolean {
-  return ((mark - id) | 0) >= 0;
 }
 
 /** Probability that a packet's own burst reaches a distance behind or a distance ahead. */

@@ -9,7 +9,7 @@
 import type { CodeParameters, LossEstimate } from "../../gateway/core/code.ts";
 import { LayeredEncoder } from "../../gateway/core/layered-encoder.ts";
 import { repairHeader } from "../../gateway/core/repair.ts";
-import type { RiskModel } from "../../gateway/core/risk.ts";
+import { MAX_DEPTH, type Protection, type RiskModel } from "../../gateway/core/risk.ts";
 import { viewOf } from "../../lib/codec.ts";
 import { Prng } from "../../lib/prng.ts";
 
@@ -80,7 +80,7 @@ function judge(
 ): void {
   const missing = peel(wire, last);
   for (let id = Math.max(0, last - LOOK_BACK / 2); id <= last; id++) {
-    const protection = model.protectionOf(encoder, id);
+    const protection = protectionOf(encoder, model.spanPackets, id);
     const name = `${protection.layers}/${protection.spread}/${protection.depth}`;
     const death = classes.get(name) ?? { packets: 0, lost: 0, predicted: 0 };
     death.packets++;
@@ -88,6 +88,20 @@ function judge(
     if (missing.has(id)) death.lost++;
     classes.set(name, death);
   }
+}
+
+/** What the encoder says has left for packet `id`. */
+function protectionOf(encoder: LayeredEncoder, spanPackets: number, id: number): Protection {
+  const all = encoder.parameters.interleave.length;
+  let layers = 0;
+  let spread = 0;
+  for (let level = 1; level <= all; level++) {
+    if (id <= (encoder.coveredThrough(level) | 0)) layers = level;
+    if (id <= (encoder.spreadThrough(level) | 0)) spread = level;
+  }
+  const behind = encoder.spreadThrough(all) - id;
+  const depth = spread < all ? 0 : Math.min(MAX_DEPTH, Math.floor(behind / spanPackets));
+  return { layers, spread, copies: 0, depth };
 }
 
 /** Ids up to `last` that cannot be rebuilt from what is on the wire. */

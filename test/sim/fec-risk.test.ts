@@ -86,14 +86,4 @@ describe("the redundancy model", () => {
     const one = model.packetRisk({ layers: 1, spread: 1, copies: 0, depth: 0 });
     expect(model.packetRisk({ layers: 2, spread: 2, copies: 0, depth: 0 })).toBe(one);
   });
-  it("adds a range up by the protection of its parts", () => {
-    const model = new RiskModel(DEFAULT_CODE, link);
-    const marks = {
-      coveredThrough: (layers: number) => [0, 899, 699, 99][layers] ?? 0,
-      spreadThrough: (layers: number) => [0, 899, 699, 99][layers] ?? 0,
-    };
-    const expected = 100 * risk({}) + 600 * risk({ spread: 2, layers: 2 });
-    const rest = 200 * risk({ layers: 1, spread: 1 }) + 10 * 0.01;
-    expect(model.rangeRisk(marks, 0, 909)).toBeCloseTo(expected + rest, 9);
-  });
 });
