@@ -44,12 +44,6 @@ export class TreeTransaction implements Transaction {
     this.nextInode = nextInode;
   }
 
-  get isEmpty(): boolean {
-    const counters = this.inodes === 0 && this.dataBytes === 0;
-    const nothing = this.highs.length + this.frees.length + this.body.length === 0;
-    return nothing && counters && this.nextInode === this.firstInode;
-  }
-
   get(high: number, low: number): Uint8Array | undefined {
     const at = lowerBound(this.keys, high, low);
     if (keyAt(this.keys, at, high, low)) return this.values[at] ?? undefined;
@@ -130,10 +124,10 @@ export class TreeTransaction implements Transaction {
   }
 
   /**
-   * What the record will say. Makes sure that applying it needs nothing that is not in memory
-   * (throws `Miss`), and leaves out deletes of what is not there.
+   * What the record will say; null when there is nothing to say. Makes sure that applying it needs
+   * nothing that is not in memory (throws `Miss`), and leaves out deletes of what is not there.
    */
-  prepare(): Update {
+  prepare(): Update | null {
     const changes = [];
     for (let i = 0; i < this.highs.length; i++) {
       const [high, low] = [this.highs[i] as number, this.lows[i] as number];
@@ -142,6 +136,8 @@ export class TreeTransaction implements Transaction {
       if (found || value !== null) changes.push({ high, low, value });
     }
     const { frees, inodes, dataBytes, nextInode } = this;
+    const counted = inodes !== 0 || dataBytes !== 0 || nextInode !== this.firstInode;
+    if (!counted && changes.length + frees.length + this.body.length === 0) return null;
     return { changes, frees, inodes, dataBytes, nextInode };
   }
 

@@ -35,7 +35,8 @@ export function formatVolume(
   const transaction = new TreeTransaction(state.tree, state.counters.nextInode);
   initialise(transaction);
   if (transaction.bodyBytes > 0) throw new SmfsError("USAGE", "a new volume holds no file data");
-  state.apply(transaction.prepare(), 0, 0);
+  const update = transaction.prepare();
+  if (update !== null) state.apply(update, 0, 0);
   writeCheckpoint(log, state);
   return new TreeVolume(log, state, environment, { records: 0, bytes: 0 });
 }

@@ -79,6 +79,11 @@ export class TreeVolume implements Volume {
     return this.state.identity;
   }
 
+  /** Bytes of the log that files and tree nodes refer to. */
+  get liveBytes(): number {
+    return this.state.live.entries.reduce((sum, [, bytes]) => sum + bytes, 0);
+  }
+
   get statistics(): VolumeStatistics {
     const { tree, cache, counters } = this.state;
     return {
@@ -134,9 +139,9 @@ export class TreeVolume implements Volume {
   }
 
   private commit(transaction: TreeTransaction, privileged: boolean): number {
-    if (transaction.isEmpty) return this.headSequence;
-    this.refuseWhenTooDirty(privileged);
     const update = transaction.prepare();
+    if (update === null) return this.headSequence;
+    this.refuseWhenTooDirty(privileged);
     const metadataBytes = updateBytes(update);
     const at = this.log.append(
       KIND.update,

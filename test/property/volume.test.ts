@@ -1,0 +1,138 @@
+import * as fc from "fast-check";
+import { expect, test } from "vitest";
+import type { Volume } from "../../logfs/core/fs/api.ts";
+import { VolumeFollower } from "../../logfs/core/fs/follower.ts";
+import type { LogReader, RawRecord } from "../../logfs/core/log/api.ts";
+import { Log } from "../../logfs/core/log/log.ts";
+import { SimulatedDisk } from "../sim/disk.ts";
+import { applyTo, type Change, linesOf, LOG_ID, Model, VolumeWorld } from "../unit/volume-world.ts";
+
+const HIGHS = [1, 17, 33];
+/** Nodes of 256 bytes, of which the cache holds two or three; checkpoints every few operations. */
+const TIGHT = {
+  nodeBytes: 256,
+  limits: { cacheBytes: 3000, dirtyBytes: 2000, replayBytes: 20_000 },
+  log: { tailBytes: 4096 },
+};
+
+const change: fc.Arbitrary<Change> = fc.tuple(
+  fc.constantFrom(...HIGHS),
+  fc.nat({ max: 80 }),
+  fc.oneof(
+    { weight: 3, arbitrary: fc.uint8Array({ maxLength: 48 }) },
+    { weight: 2, arbitrary: fc.constant(null) },
+  ),
+);
+const changes = fc.array(change, { minLength: 1, maxLength: 12 });
+
+/** What happens next: operations begun at once, a checkpoint, or the end of the process. */
+type Step = { operations: Change[][] } | "checkpoint" | "reopen";
+
+const step: fc.Arbitrary<Step> = fc.oneof(
+  {
+    weight: 8,
+    arbitrary: fc
+      .array(changes, { minLength: 1, maxLength: 4 })
+      .map((operations) => ({ operations })),
+  },
+  { weight: 1, arbitrary: fc.constantFrom<Step>("checkpoint", "reopen") },
+);
+const history = fc.array(step, { minLength: 1, maxLength: 25 });
+
+interface Done {
+  readonly sequence: number;
+  readonly changes: Change[];
+}
+
+/** Runs a history; gives its operations in the order of their records. */
+async function live(world: VolumeWorld, steps: readonly Step[]): Promise<Done[]> {
+  const done: Done[] = [];
+  for (const next of steps) {
+    if (next === "checkpoint") world.volume.checkpoint();
+    else if (next === "reopen") await world.reopen();
+    else await world.finish(Promise.all(next.operations.map((one) => change1(world, one, done))));
+    if (next === "checkpoint") expect(world.volume.statistics.dirtyBytes).toBe(0);
+  }
+  return done.toSorted((a, b) => a.sequence - b.sequence);
+}
+
+async function change1(world: VolumeWorld, wanted: Change[], done: Done[]): Promise<void> {
+  const { sequence } = await world.volume.change((transaction) => applyTo(transaction, wanted));
+  done.push({ sequence, changes: wanted });
+}
+
+function modelAfter(done: readonly Done[], sequence: number): Model {
+  const model = new Model();
+  for (const one of done) if (one.sequence <= sequence) model.apply(one.changes);
+  return model;
+}
+
+async function linesIn(world: VolumeWorld, volume: Volume): Promise<string[]> {
+  return world.finish(linesOf(volume, HIGHS));
+}
+
+test("whatever is missed, checkpointed and reopened, a volume is the map its records make", async () => {
+  await fc.assert(
+    fc.asyncProperty(history, async (steps) => {
+      const world = new VolumeWorld(TIGHT);
+      const done = await live(world, steps);
+      const expected = modelAfter(done, Infinity).lines();
+      expect(await linesIn(world, world.volume)).toEqual(expected);
+      await world.reopen();
+      expect(await linesIn(world, world.volume)).toEqual(expected);
+    }),
+    { numRuns: 60 },
+  );
+});
+
+test("the history runs through misses, several levels and several checkpoints", async () => {
+  const world = new VolumeWorld(TIGHT);
+  const steps: Step[] = [];
+  for (let low = 0; low < 80; low++) {
+    steps.push({ operations: HIGHS.map((high) => [[high, low, new Uint8Array(40)]]) });
+  }
+  await live(world, steps);
+  await world.reopen();
+  await linesIn(world, world.volume);
+  const { treeHeight, misses } = world.volume.statistics;
+  expect(treeHeight).toBeGreaterThan(3);
+  expect(misses).toBeGreaterThan(60);
+});
+
+async function recordsOf(world: VolumeWorld, log: LogReader): Promise<RawRecord[]> {
+  const records: RawRecord[] = [];
+  while ((records.at(-1)?.sequence ?? 0) < log.head.sequence) {
+    const from = (records.at(-1)?.sequence ?? 0) + 1;
+    const more = await world.finish(
+      new Promise<RawRecord[]>((resolve, reject) => {
+        log.readRecords(from, 65_536, (error, found) => (error ? reject(error) : resolve(found)));
+      }),
+    );
+    records.push(...more);
+  }
+  return records;
+}
+
+test("after every record a follower holds what the primary held after it", async () => {
+  await fc.assert(
+    fc.asyncProperty(history, async (steps) => {
+      const world = new VolumeWorld(TIGHT);
+      const done = await live(world, steps);
+      const disk = new SimulatedDisk(world.clock.schedule);
+      const options = { logId: LOG_ID, ...world.logOptions };
+      const log = Log.create(disk, options, world.clock);
+      const follower = new VolumeFollower(log, world.environment, 1);
+      for (const { sequence, bytes } of await recordsOf(world, world.log)) {
+        log.appendRaw(bytes);
+        await world.finish(follower.settled());
+        expect(follower.failure).toBeNull();
+        expect(follower.headSequence).toBe(sequence);
+        if (!follower.ready) continue;
+        expect(await linesIn(world, follower)).toEqual(modelAfter(done, sequence).lines());
+      }
+      expect(follower.ready).toBe(true);
+      await world.finish(follower.close());
+    }),
+    { numRuns: 15 },
+  );
+});
