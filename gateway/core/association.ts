@@ -1,0 +1,344 @@
+/**
+ * The embedded transport between two peers, without I/O: one session at a time, and the way to it.
+ *
+ * The shell gives datagrams and the time, and after every call drains `pollReply` (to where the
+ * datagram came from) and `pollTransmit` (to the peer), says `noteLeft` when the socket's queue is
+ * empty, and wakes it at `nextTimeoutMicros`. Time is integer microseconds that only go forward.
+ *
+ * Steps: the initiator sends inits until answered; the responder takes a new session when its first
+ * sealed packet verifies, whatever it had before. Silence ends a session, and the initiator begins
+ * again. Whatever arrives that is not authentic is counted and changes nothing; a notice or a wrong
+ * key only leads to a sentence for people.
+ */
+import { assert } from "../../lib/assert.ts";
+import { viewOf } from "../../lib/codec.ts";
+import { SmfsError } from "../../lib/errors.ts";
+import type { CryptoPort } from "../../lib/ports.ts";
+import { Acceptor, type Candidate, type InitAnswer } from "./acceptor.ts";
+import { MAX_DATAGRAM_BYTES, type TransportConfig, transportConfig } from "./config.ts";
+import { Connector } from "./connector.ts";
+import { type Counters, makeCounters } from "./counters.ts";
+import { type HandshakeSecrets, handshakeSecrets, KEY_BYTES } from "./handshake.ts";
+import type { Link, LinkHandler, LinkStatistics } from "./link.ts";
+import { DATAGRAM, DatagramPrefix, Notice, PROTOCOL_VERSION, SealedHeader } from "./packets.ts";
+import { SealedChannel } from "./sealed.ts";
+import { Session, type Taken } from "./session.ts";
+
+export interface AssociationOptions {
+  readonly role: "initiator" | "responder";
+  /** Pre-shared key, 32 bytes. */
+  readonly key: Uint8Array;
+  readonly crypto: CryptoPort;
+  readonly handler: LinkHandler;
+  readonly config?: Partial<TransportConfig>;
+  /** Wall clock minus the monotonic clock, microseconds: orders handshakes across restarts. */
+  readonly wallOffsetMicros: number;
+}
+
+/** Whether a datagram came from the peer for certain; then its source is the peer's address. */
+export type Verdict = "authentic" | "unknown";
+
+/** A pause before the next handshake after the peer closed the link. */
+const RECONNECT_MICROS = 250_000;
+
+/** Carries what a handler threw past the catch for malformed packets. */
+class HandlerFailure extends Error {
+  override name = "HandlerFailure";
+}
+
+export class Association implements Link {
+  private readonly options: AssociationOptions;
+  private readonly config: TransportConfig;
+  private readonly secrets: HandshakeSecrets;
+  private readonly counters: Counters;
+  private readonly acceptor: Acceptor;
+  private readonly opened = new Uint8Array(MAX_DATAGRAM_BYTES);
+  private connector: Connector | null = null;
+  private session: Session | null = null;
+  private sessionId = 0;
+  private reply: Uint8Array | null = null;
+  private isClosed = false;
+  /** The user was told why there is no session, and nothing has changed since. */
+  private hasReportedRefusal = false;
+  private toldOffsets = 0;
+  private wantsWritable = false;
+
+  constructor(options: AssociationOptions, nowMicros: number) {
+    assert(options.key.length === KEY_BYTES, `the key has ${KEY_BYTES} bytes`);
+    this.options = options;
+    this.config = transportConfig(options.config ?? {});
+    this.secrets = handshakeSecrets(options.crypto, options.key);
+    this.counters = makeCounters(this.config.rateBitsPerSecond);
+    this.acceptor = new Acceptor(options.crypto, this.secrets);
+    if (options.role === "initiator") this.connect(nowMicros);
+  }
+
+  // ---- Link -----------------------------------------------------------------------------------
+
+  get up(): boolean {
+    return this.session !== null && !this.isClosed;
+  }
+
+  get writableBytes(): number {
+    return this.isClosed ? 0 : (this.session?.sender.writableBytes ?? 0);
+  }
+
+  get writtenOffset(): number {
+    return this.session?.sender.writtenOffset ?? 0;
+  }
+
+  get safeOffset(): number {
+    return this.session?.sender.safeOffset ?? 0;
+  }
+
+  get acknowledgedOffset(): number {
+    return this.session?.sender.acknowledgedOffset ?? 0;
+  }
+
+  get statistics(): LinkStatistics {
+    return this.counters;
+  }
+
+  write(bytes: Uint8Array): void {
+    assert(bytes.length <= this.writableBytes, "write() was given more than writableBytes");
+    this.session?.sender.write(bytes);
+    if (this.writableBytes < this.config.sendBufferBytes / 2) this.wantsWritable = true;
+  }
+
+  hurry(offset: number): void {
+    this.session?.sender.hurry(offset);
+  }
+
+  riskBelow(offset: number): number {
+    return this.session?.sender.riskBelow(offset) ?? 1;
+  }
+
+  /** One more datagram tells the peer; after that there is nothing to poll. */
+  close(): void {
+    this.isClosed = true;
+    this.connector = null;
+    this.session?.close();
+  }
+
+  // ---- input ----------------------------------------------------------------------------------
+
+  handleDatagram(datagram: Uint8Array, nowMicros: number): Verdict {
+    this.reply = null;
+    if (this.isClosed) return "unknown";
+    this.counters.datagramsReceived++;
+    const verdict = this.dispatchSafely(datagram, nowMicros);
+    if (verdict === "unknown" && this.reply === null) this.counters.rejectedDatagrams++;
+    this.tellProgress();
+    return verdict;
+  }
+
+  private dispatchSafely(datagram: Uint8Array, nowMicros: number): Verdict {
+    try {
+      return this.dispatch(datagram, nowMicros);
+    } catch (error) {
+      if (error instanceof HandlerFailure) throw error.cause;
+      // A layout that does not decode, from outside or from a peer that has the key.
+      if (error instanceof SmfsError) return "unknown";
+      throw error;
+    }
+  }
+
+  private dispatch(datagram: Uint8Array, nowMicros: number): Verdict {
+    const { type, version } = DatagramPrefix.decode(viewOf(datagram), 0);
+    if (version !== PROTOCOL_VERSION && type !== DATAGRAM.notice) {
+      return this.handleOtherVersion(type, datagram, nowMicros);
+    }
+    switch (type) {
+      case DATAGRAM.sealed:
+        return this.handleSealed(datagram, nowMicros);
+      case DATAGRAM.init:
+        return this.handleInit(datagram, nowMicros);
+      case DATAGRAM.response:
+        return this.handleResponse(datagram, nowMicros);
+      case DATAGRAM.notice:
+        return this.handleNotice(datagram);
+      default:
+        return "unknown";
+    }
+  }
+
+  private handleSealed(datagram: Uint8Array, nowMicros: number): Verdict {
+    const { receiver } = SealedHeader.decode(viewOf(datagram), 0);
+    if (this.session !== null && receiver === this.sessionId) {
+      return this.settle(this.session.handleDatagram(datagram, nowMicros), nowMicros);
+    }
+    const candidate = this.acceptor.find(receiver);
+    if (candidate === undefined || datagram.length > MAX_DATAGRAM_BYTES) return "unknown";
+    return this.confirm(candidate, datagram, nowMicros);
+  }
+
+  private settle(taken: Taken | null, nowMicros: number): Verdict {
+    if (taken === null) return "unknown";
+    if (taken === "closed") {
+      this.goDown("closed", "the peer closed the link", nowMicros + RECONNECT_MICROS);
+    }
+    return "authentic";
+  }
+
+  /** The initiator has the keys: its session is the one that counts now. */
+  private confirm(candidate: Candidate, datagram: Uint8Array, nowMicros: number): Verdict {
+    const length = candidate.channel.open(datagram, this.opened);
+    if (length < 0) return "unknown";
+    this.acceptor.confirm(candidate);
+    if (this.session !== null) this.goDown("lost", "the peer began a new session", nowMicros);
+    const session = this.goUp(candidate.channel, candidate.halfOpen.ownId, nowMicros);
+    return this.settle(session.handleInner(this.opened.subarray(0, length), nowMicros), nowMicros);
+  }
+
+  private handleInit(datagram: Uint8Array, nowMicros: number): Verdict {
+    if (this.options.role !== "responder") return "unknown";
+    const hasSession = this.session !== null;
+    return this.noteAnswer(this.acceptor.handleInit(datagram, nowMicros, { hasSession }));
+  }
+
+  private handleOtherVersion(type: number, datagram: Uint8Array, nowMicros: number): Verdict {
+    if (this.options.role !== "responder" || type !== DATAGRAM.init) return "unknown";
+    return this.noteAnswer(this.acceptor.handleOtherVersion(datagram, nowMicros));
+  }
+
+  private noteAnswer({ verdict, reply }: InitAnswer): Verdict {
+    this.reply = reply;
+    switch (verdict) {
+      case "wrongKey":
+        this.counters.rejectedDatagrams += reply === null ? 0 : 1;
+        this.reportRefusal(
+          "somebody who does not have our key tried to connect: compare key_file on both sides",
+        );
+        break;
+      case "otherVersion":
+        this.counters.rejectedDatagrams += reply === null ? 0 : 1;
+        this.reportRefusal("somebody who speaks another protocol version tried to connect");
+        break;
+      case "answered":
+      case "ignored":
+    }
+    return "unknown";
+  }
+
+  private handleResponse(datagram: Uint8Array, nowMicros: number): Verdict {
+    const agreement = this.connector?.handleResponse(datagram) ?? null;
+    if (agreement === null) return "unknown";
+    this.connector = null;
+    const channel = new SealedChannel(this.options.crypto, agreement);
+    this.goUp(channel, agreement.ownId, nowMicros);
+    return "authentic";
+  }
+
+  private handleNotice(datagram: Uint8Array): Verdict {
+    if (datagram.length !== Notice.size) return "unknown";
+    const reason = this.connector?.handleNotice(datagram) ?? null;
+    if (reason !== null) this.reportRefusal(reason);
+    return "unknown";
+  }
+
+  /** Everything polled so far has left this machine: the socket's send queue is empty. */
+  noteLeft(): void {
+    this.session?.sender.noteLeft();
+    this.tellProgress();
+  }
+
+  handleTimeout(nowMicros: number): void {
+    const { session } = this;
+    if (session === null || this.isClosed) return;
+    if (session.deadMicros <= nowMicros) {
+      const seconds = this.config.deadAfterMicros / 1e6;
+      this.goDown("lost", `nothing was received for ${seconds} s`, nowMicros);
+    } else if (session.sender.isExhausted) {
+      this.goDown("lost", "the session's packet numbers are used up", nowMicros);
+    } else {
+      session.handleTimeout(nowMicros);
+    }
+  }
+
+  // ---- output ---------------------------------------------------------------------------------
+
+  /** What answers the last datagram, for where it came from; its length, or 0. */
+  pollReply(out: Uint8Array): number {
+    const { reply } = this;
+    if (reply === null) return 0;
+    this.reply = null;
+    out.set(reply);
+    return this.countSent(reply.length);
+  }
+
+  /** The next datagram for the peer; its length, or 0 when none may leave now. */
+  pollTransmit(out: Uint8Array, nowMicros: number): number {
+    const length = this.connector?.poll(out, nowMicros) ?? this.session?.poll(out, nowMicros) ?? 0;
+    return length === 0 ? 0 : this.countSent(length);
+  }
+
+  private countSent(length: number): number {
+    this.counters.datagramsSent++;
+    this.counters.bytesSent += length;
+    return length;
+  }
+
+  /** When `pollTransmit` or `handleTimeout` has something to do; Infinity for never. */
+  nextTimeoutMicros(): number {
+    if (this.isClosed) return Infinity;
+    return this.connector?.nextTimeoutMicros ?? this.session?.nextTimeoutMicros() ?? Infinity;
+  }
+
+  // ---- sessions come and go ---------------------------------------------------------------------
+
+  private connect(atMicros: number): void {
+    const { crypto, wallOffsetMicros } = this.options;
+    const timestampMicros = Math.max(0, Math.round(atMicros + wallOffsetMicros));
+    this.connector = new Connector(crypto, this.secrets, timestampMicros, atMicros);
+  }
+
+  private goUp(channel: SealedChannel, ownId: number, nowMicros: number): Session {
+    const { config, counters } = this;
+    const session = new Session(channel, config, counters, this.deliver, nowMicros);
+    this.session = session;
+    this.sessionId = ownId;
+    this.hasReportedRefusal = false;
+    this.toldOffsets = 0;
+    this.wantsWritable = false;
+    this.call(() => this.options.handler.onUp());
+    return session;
+  }
+
+  private goDown(code: "lost" | "closed", reason: string, reconnectMicros: number): void {
+    this.session = null;
+    if (this.options.role === "initiator") this.connect(reconnectMicros);
+    this.call(() => this.options.handler.onDown(code, reason));
+  }
+
+  private reportRefusal(reason: string): void {
+    if (this.session !== null || this.hasReportedRefusal) return;
+    this.hasReportedRefusal = true;
+    this.call(() => this.options.handler.onDown("refused", reason));
+  }
+
+  private readonly deliver = (bytes: Uint8Array): void => {
+    this.call(() => this.options.handler.onData(bytes));
+  };
+
+  /** A handler's error must not pass for a malformed packet. */
+  private call(handle: () => void): void {
+    try {
+      handle();
+    } catch (cause) {
+      throw new HandlerFailure("a link handler failed", { cause });
+    }
+  }
+
+  private tellProgress(): void {
+    const { session } = this;
+    if (session === null) return;
+    const { safeOffset, acknowledgedOffset, writableBytes } = session.sender;
+    const offsets = safeOffset + acknowledgedOffset;
+    const hasProgress = offsets > this.toldOffsets;
+    this.toldOffsets = offsets;
+    if (hasProgress) this.options.handler.onProgress();
+    if (!hasProgress || !this.wantsWritable) return;
+    this.wantsWritable = writableBytes < this.config.sendBufferBytes / 2;
+    this.options.handler.onWritable();
+  }
+}

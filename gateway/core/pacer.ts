@@ -1,0 +1,101 @@
+/**
+ * Pacing: when the next datagram may leave (a token bucket in time), and at what rate.
+ *
+ * The rate begins at its maximum and backs off multiplicatively, once a round trip, when queues
+ * grow or when the code is overrun by loss that sending less makes smaller; it recovers by 5 % a
+ * round trip. Loss that the code repairs does not slow us: the code must not hide congestion
+ * (RFC 9265), so delay is watched before loss.
+ */
+
+/** Back-to-back datagrams: fewer than the receive queue of an untuned socket (212,992 bytes). */
+export const BURST_DATAGRAMS = 32;
+
+export class Pacer {
+  private nextMicros = 0;
+  private readonly burstBytes: number;
+
+  constructor(burstBytes: number) {
+    this.burstBytes = burstBytes;
+  }
+
+  /** When a datagram may leave. */
+  get readyMicros(): number {
+    return this.nextMicros;
+  }
+
+  noteSent(bytes: number, bitsPerSecond: number, nowMicros: number): void {
+    const microsPerByte = 8e6 / bitsPerSecond;
+    const earliest = nowMicros - this.burstBytes * microsPerByte;
+    this.nextMicros = Math.max(this.nextMicros, earliest) + bytes * microsPerByte;
+  }
+}
+
+const BACK_OFF = 0.85;
+const GROWTH = 1.05;
+/** Queueing that starts a back-off: this much, or a quarter of the empty path if that is more. */
+const QUEUE_MICROS = 20_000;
+const QUEUE_SHARE = 0.25;
+/** Share of packets beyond repair that counts as overload. */
+const OVERLOAD_SHARE = 0.01;
+/** After a back-off for loss, the share that arrives must have grown by this, or loss is random. */
+const RELIEF = 1.05;
+/** Round trips during which loss that did not yield to back-off is taken as the path's own. */
+const RANDOM_LOSS_ROUNDS = 32;
+const LEAST_BITS_PER_SECOND = 1e6;
+
+/** What happened to our packets in the last round trip. */
+export interface RoundReport {
+  readonly queueMicros: number;
+  readonly leastMicros: number;
+  /** Data packets whose fate became known. */
+  readonly packets: number;
+  readonly lost: number;
+  readonly unrecoverable: number;
+}
+
+export class RateControl {
+  bitsPerSecond: number;
+  private readonly maximum: number;
+  private readonly minimum: number;
+  private arrivedBeforeBackOff = 0;
+  private randomLossRounds = 0;
+
+  constructor(maximumBitsPerSecond: number) {
+    this.maximum = maximumBitsPerSecond;
+    this.minimum = Math.min(maximumBitsPerSecond, LEAST_BITS_PER_SECOND);
+    this.bitsPerSecond = maximumBitsPerSecond;
+  }
+
+  /** Once a round trip. */
+  handleRound(report: RoundReport): void {
+    const delayed = report.queueMicros > Math.max(QUEUE_MICROS, QUEUE_SHARE * report.leastMicros);
+    const overrun = this.isOverrun(report);
+    const factor = delayed || overrun ? BACK_OFF : GROWTH;
+    this.bitsPerSecond = Math.min(
+      this.maximum,
+      Math.max(this.minimum, this.bitsPerSecond * factor),
+    );
+  }
+
+  /**
+   * Sending less through a full bottleneck makes a larger share arrive; it does nothing against
+   * random loss. So one back-off that brought no relief ends the back-offs for a while.
+   */
+  private isOverrun(report: RoundReport): boolean {
+    if (this.randomLossRounds > 0) {
+      this.randomLossRounds--;
+      return false;
+    }
+    if (report.unrecoverable <= OVERLOAD_SHARE * report.packets) {
+      this.arrivedBeforeBackOff = 0;
+      return false;
+    }
+    const arrived = 1 - report.lost / report.packets;
+    const before = this.arrivedBeforeBackOff;
+    this.arrivedBeforeBackOff = arrived;
+    if (before === 0 || arrived >= before * RELIEF) return true;
+    this.arrivedBeforeBackOff = 0;
+    this.randomLossRounds = RANDOM_LOSS_ROUNDS;
+    return false;
+  }
+}

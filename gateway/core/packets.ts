@@ -1,0 +1,121 @@
+/**
+ * Every layout the transport puts on the wire, version 1.
+ *
+ * A datagram begins with its type and the protocol version; that and the session id behind them
+ * keep their places in every version, so that versions can refuse one another politely.
+ * Handshake datagrams are authenticated by the pre-shared key, sealed ones by the session's keys,
+ * notices by nothing: a notice may inform a person but changes no state.
+ *
+ * Inside a sealed datagram stands one inner packet. Data packets pass through the erasure code:
+ * what the code sees is the part behind `DataHeader`, one `StreamFrame` and its bytes.
+ */
+import { bytes, f64, type Infer, reserved, struct, u8, u16, u32, u64 } from "../../lib/codec.ts";
+
+export const PROTOCOL_VERSION = 1;
+
+export const DATAGRAM = { init: 1, response: 2, sealed: 3, notice: 4 } as const;
+
+/** What every datagram of every version begins with. */
+export const DatagramPrefix = struct("datagram prefix", {
+  type: u8("one of DATAGRAM"),
+  version: u8("protocol version of the sender"),
+});
+
+export const HandshakeInit = struct("handshake init", {
+  type: u8("DATAGRAM.init"),
+  version: u8("protocol version"),
+  zero: reserved(2),
+  sender: u32("initiator's session id, random"),
+  timestampMicros: u64("initiator's wall clock, microseconds since 1970; later in each handshake"),
+  ephemeral: bytes(32, "initiator's X25519 public key (RFC 7748)"),
+  mac: bytes(32, "HMAC-SHA-256 over everything before, key derived from the pre-shared key"),
+});
+
+export const HandshakeResponse = struct("handshake response", {
+  type: u8("DATAGRAM.response"),
+  version: u8("protocol version"),
+  zero: reserved(2),
+  receiver: u32("initiator's session id"),
+  sender: u32("responder's session id, random"),
+  ephemeral: bytes(32, "responder's X25519 public key"),
+  mac: bytes(32, "HMAC-SHA-256 over the init and everything before"),
+});
+
+/** Smaller than any request, so that it cannot amplify. */
+export const Notice = struct("notice", {
+  type: u8("DATAGRAM.notice"),
+  version: u8("protocol version of the answering side"),
+  code: u8("one of NOTICE"),
+  zero: reserved(1),
+  receiver: u32("session id of the init this answers"),
+});
+
+export const NOTICE = { wrongKey: 1, otherVersion: 2 } as const;
+
+/** The associated data of the AEAD; ciphertext and 16-byte tag follow. */
+export const SealedHeader = struct("sealed header", {
+  type: u8("DATAGRAM.sealed"),
+  version: u8("protocol version"),
+  zero: reserved(2),
+  receiver: u32("receiver's session id"),
+  packetNumber: u64("counts the sender's sealed datagrams; the nonce"),
+});
+
+export const TAG_BYTES = 16;
+export const SEALED_OVERHEAD_BYTES = SealedHeader.size + TAG_BYTES;
+
+export const INNER = { data: 1, repair: 2, ack: 3, ping: 4, pong: 5, close: 6 } as const;
+
+export const DataHeader = struct("data header", {
+  kind: u8("INNER.data"),
+  zero: reserved(1),
+  unsettled: u16("id − oldest id whose fate the sender still waits for; at most MAX_UNSETTLED"),
+  id: u32("number of this packet in the code, from 0, never reused in a session"),
+});
+
+/** Ids in flight that either side keeps books for: 45 MB of full datagrams. A power of two. */
+export const ID_WINDOW = 32768;
+
+export const StreamFrame = struct("stream frame", {
+  offset: u64("place of the bytes that follow in the sender's stream"),
+});
+
+/** Data packets of this many bytes can carry at least one stream byte. */
+export const DATA_OVERHEAD_BYTES = DataHeader.size + StreamFrame.size;
+
+export const RepairHeader = struct("repair header", {
+  kind: u8("INNER.repair; the code's repair packet follows"),
+});
+
+export const Ack = struct("ack", {
+  kind: u8("INNER.ack"),
+  zero: reserved(1),
+  bitmapBytes: u16("length of the bitmap that follows"),
+  baseId: u32("every id below is had, or was settled by the sender"),
+  endId: u32("1 + highest id had"),
+  echoId: u32("the id that arrived in a data packet last, when echoValid"),
+  echoValid: u32("1 when echoId and echoDelayMicros mean something"),
+  echoDelayMicros: u32("time between the arrival of echoId and this ack"),
+  deliveredOffset: u64("stream bytes handed to the process"),
+  limitOffset: u64("stream bytes the sender may send"),
+  lostPackets: u64("data packets lost before repair, so far"),
+  rebuiltPackets: u64("of these, rebuilt by the code"),
+  unrecoverablePackets: u64("of these, settled by the sender without having been rebuilt"),
+  loss: f64("share of packets lost, upper bound"),
+  burst: f64("mean length of a run of lost packets, upper bound"),
+});
+export type AckFields = Infer<typeof Ack>;
+
+/** Bitmap of ids had: bit i of byte j stands for id (baseId − baseId mod 8) + 8 j + i. */
+export const MAX_BITMAP_BYTES = 1024;
+
+/** Ping and pong: the pong carries the ping's time back. */
+export const Echo = struct("echo", {
+  kind: u8("INNER.ping or INNER.pong"),
+  zero: reserved(7),
+  sentMicros: u64("sender's monotonic clock, microseconds; meaningful to the pinger only"),
+});
+
+export const Close = struct("close", {
+  kind: u8("INNER.close"),
+});

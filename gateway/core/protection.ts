@@ -1,0 +1,51 @@
+/** Protection classes: what has left the machine for a packet, packed into a small number. */
+import type { Protection } from "./risk.ts";
+
+/** Plain copies of one packet that are worth counting. */
+export const MAX_COPIES = 3;
+/** Depths that the model tells apart. */
+export const MAX_DEPTH = 3;
+
+/** Bit fields of a class. */
+export const FIELD = {
+  layers: { shift: 0, bits: 4 },
+  spread: { shift: 4, bits: 4 },
+  depth: { shift: 8, bits: 2 },
+  copies: { shift: 10, bits: 2 },
+} as const;
+export type FieldName = keyof typeof FIELD;
+
+export const CLASSES = 2 ** 12;
+
+export function fieldOf(packetClass: number, name: FieldName): number {
+  const { shift, bits } = FIELD[name];
+  return (packetClass >> shift) & ((1 << bits) - 1);
+}
+
+export function withField(packetClass: number, name: FieldName, value: number): number {
+  const { shift, bits } = FIELD[name];
+  return (packetClass & ~(((1 << bits) - 1) << shift)) | (value << shift);
+}
+
+/** All classes that packets of a code with `layers` layers can be in. */
+export function possibleClasses(layers: number): readonly number[] {
+  const classes: number[] = [];
+  for (let packetClass = 0; packetClass < CLASSES; packetClass++) {
+    const covered = fieldOf(packetClass, "layers");
+    const spread = fieldOf(packetClass, "spread");
+    const isDeep = fieldOf(packetClass, "depth") > 0;
+    if (covered > layers || spread > covered || (isDeep && spread < layers)) continue;
+    classes.push(packetClass);
+  }
+  return classes;
+}
+
+/** What the model must be told to judge packets of a class. */
+export function protectionOf(packetClass: number): Protection {
+  return {
+    layers: fieldOf(packetClass, "layers"),
+    spread: fieldOf(packetClass, "spread"),
+    depth: fieldOf(packetClass, "depth"),
+    copies: fieldOf(packetClass, "copies"),
+  };
+}

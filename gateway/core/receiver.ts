@@ -1,0 +1,123 @@
+/**
+ * The receiving half of a session: data and repair packets in, stream bytes and acks out.
+ *
+ * Every data packet, whether it came or was rebuilt, goes through `arrivals` (is it new?), then to
+ * the reassembly. Acks leave after ACK_PACKETS packets, ACK_DELAY_MICROS after the first that is
+ * not acknowledged, at once when a hole opens, and every HOLE_ACK_MICROS while holes are open.
+ */
+import { SmfsError } from "../../lib/errors.ts";
+import { viewOf } from "../../lib/codec.ts";
+import { Arrivals } from "./arrivals.ts";
+import type { TransportConfig } from "./config.ts";
+import { LayeredDecoder } from "./layered-decoder.ts";
+import { LossMeter } from "./loss-meter.ts";
+import { Ack, DataHeader, INNER, MAX_BITMAP_BYTES, RepairHeader, StreamFrame } from "./packets.ts";
+import { Reassembly } from "./reassembly.ts";
+
+export const ACK_PACKETS = 16;
+export const ACK_DELAY_MICROS = 2_000;
+const HOLE_ACK_MICROS = 25_000;
+/** No sender is this far ahead of what it was told: 40 seconds at 100,000 packets a second. */
+const MAX_AHEAD = 2 ** 22;
+
+export class Receiver {
+  private readonly arrivals = new Arrivals();
+  private readonly decoder: LayeredDecoder;
+  private readonly meter = new LossMeter();
+  private readonly reassembly: Reassembly;
+  private readonly bitmapBytes: number;
+  private rebuilt = 0;
+  private unacknowledged = 0;
+  private dueMicros = Infinity;
+  private echoId = 0;
+  private echoMicros = -1;
+
+  constructor(config: TransportConfig, deliver: (bytes: Uint8Array) => void) {
+    const { r, interleave } = config.code;
+    const span = (r + 2) * Math.max(...interleave);
+    this.decoder = new LayeredDecoder({ windowPackets: 2 ** Math.ceil(Math.log2(2 * span)) });
+    this.reassembly = new Reassembly(config.receiveWindowBytes, deliver);
+    this.bitmapBytes = Math.min(MAX_BITMAP_BYTES, (config.datagramBytes - 200) & ~7);
+  }
+
+  /** When an ack must leave; Infinity for never. */
+  get ackDueMicros(): number {
+    return this.dueMicros;
+  }
+
+  /** Throws `SmfsError` for what no correct sender sends. */
+  handleData(inner: Uint8Array, nowMicros: number): void {
+    const { id, unsettled } = DataHeader.decode(viewOf(inner), 0);
+    if (unsettled > id || id > this.arrivals.endId + MAX_AHEAD) {
+      throw new SmfsError("DAMAGED", `data packet ${id} is not from this sequence`);
+    }
+    this.arrivals.settle(id - unsettled);
+    const packet = inner.subarray(DataHeader.size);
+    const opensHole = id > this.arrivals.endId;
+    if (this.take(id, packet)) {
+      this.meter.push(id);
+      this.echoId = id;
+      this.echoMicros = nowMicros;
+      this.decoder.handleData(id, packet);
+      this.takeRebuilt(nowMicros);
+    }
+    this.noteForAck(nowMicros, opensHole);
+  }
+
+  handleRepair(inner: Uint8Array, nowMicros: number): void {
+    this.decoder.handleRepair(inner.subarray(RepairHeader.size));
+    this.takeRebuilt(nowMicros);
+  }
+
+  private takeRebuilt(nowMicros: number): void {
+    for (;;) {
+      const next = this.decoder.pollRebuilt();
+      if (next === null) return;
+      if (!this.take(next.id, next.packet)) continue;
+      this.rebuilt++;
+      this.noteForAck(nowMicros, false);
+    }
+  }
+
+  /** True when `id` was not had before and its bytes are kept. */
+  private take(id: number, packet: Uint8Array): boolean {
+    if (this.arrivals.check(id) !== "new") return false;
+    const { offset } = StreamFrame.decode(viewOf(packet), 0);
+    if (!this.reassembly.insert(offset, packet.subarray(StreamFrame.size))) return false;
+    this.arrivals.mark(id);
+    return true;
+  }
+
+  private noteForAck(nowMicros: number, isUrgent: boolean): void {
+    this.unacknowledged++;
+    const isNow = isUrgent || this.unacknowledged >= ACK_PACKETS;
+    this.dueMicros = Math.min(this.dueMicros, isNow ? nowMicros : nowMicros + ACK_DELAY_MICROS);
+  }
+
+  /** Writes an ack; its length. */
+  writeAck(out: Uint8Array, nowMicros: number): number {
+    const { arrivals, meter } = this;
+    const bitmap = out.subarray(Ack.size, Ack.size + this.bitmapBytes);
+    const bitmapBytes = arrivals.writeBitmap(bitmap);
+    const { loss, burst } = meter.estimate();
+    Ack.encode(viewOf(out), 0, {
+      kind: INNER.ack,
+      bitmapBytes,
+      baseId: arrivals.baseId,
+      endId: arrivals.endId,
+      echoId: this.echoId,
+      echoValid: this.echoMicros < 0 ? 0 : 1,
+      echoDelayMicros: this.echoMicros < 0 ? 0 : Math.round(nowMicros - this.echoMicros) >>> 0,
+      deliveredOffset: this.reassembly.deliveredOffset,
+      limitOffset: this.reassembly.limitOffset,
+      lostPackets: this.rebuilt + arrivals.unrecoverable,
+      rebuiltPackets: this.rebuilt,
+      unrecoverablePackets: arrivals.unrecoverable,
+      loss,
+      burst,
+    });
+    this.unacknowledged = 0;
+    this.dueMicros = arrivals.hasHoles ? nowMicros + HOLE_ACK_MICROS : Infinity;
+    return Ack.size + bitmapBytes;
+  }
+}

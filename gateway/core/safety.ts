@@ -1,0 +1,208 @@
+/**
+ * `safeOffset`: how far the stream would survive the death of this site right now.
+ *
+ * A packet counts when it has left the machine: not when it was handed to the socket, but when the
+ * shell said that the socket's queue was empty (`noteLeft`). Each live id has a protection class:
+ * which repairs and copies of it have left. The redundancy model gives each class a risk.
+ *
+ * Invariants: below the mark every byte was acknowledged or has left. When the mark moves, the
+ * risk summed over what is not acknowledged below it (union bound) is at most the target; a segment
+ * that was reported lost has risk 1 until its replacement has left. The mark never moves back,
+ * because somebody may have been told already; but nothing passes it while the sum is too high.
+ */
+import { assert } from "../../lib/assert.ts";
+import type { Flight, FlightObserver } from "./flight.ts";
+import { ID_WINDOW } from "./packets.ts";
+import {
+  CLASSES,
+  type FieldName,
+  fieldOf,
+  MAX_COPIES,
+  MAX_DEPTH,
+  possibleClasses,
+  protectionOf,
+  withField,
+} from "./protection.ts";
+import type { RiskModel } from "./risk.ts";
+
+const MASK = ID_WINDOW - 1;
+/** The class of what is known to be lost, or has not left yet. */
+const GONE = CLASSES;
+/** Ids whose copies may be on their way out of the machine. */
+const MAX_LEAVING_COPIES = 256;
+
+/** How far repairs have left, as ends: ids below are covered. `spanPackets` is the model's. */
+export interface CoverageEnds {
+  coveredEnd(layers: number): number;
+  spreadEnd(layers: number): number;
+  readonly spanPackets: number;
+}
+
+export class Safety implements FlightObserver {
+  private readonly flight: Flight;
+  private readonly layerCount: number;
+  private readonly targetRisk: number;
+  private readonly classes: readonly number[];
+  private readonly classOfId = new Uint16Array(ID_WINDOW);
+  private readonly leavingCopies: number[] = [];
+  /** Ids below have left. */
+  private leftEndId = 0;
+  /** Per field and level: ids below have reached it. */
+  private readonly ends = new Map<string, number>();
+  /** Risk of each class, and how many unacknowledged segments below the mark are in it. */
+  private readonly risks = new Float64Array(CLASSES + 1).fill(1);
+  private readonly counts = new Uint32Array(CLASSES + 1);
+  /** First segment above the mark. */
+  private markSegment = 0;
+  private markOffset = 0;
+
+  constructor(flight: Flight, layers: number, targetRisk: number) {
+    this.flight = flight;
+    this.layerCount = layers;
+    this.targetRisk = targetRisk;
+    this.classes = possibleClasses(layers);
+  }
+
+  get safeOffset(): number {
+    return this.markOffset;
+  }
+
+  /** The link's loss was measured anew. */
+  setModel(model: RiskModel): void {
+    for (const packetClass of this.classes) {
+      this.risks[packetClass] = model.packetRisk(protectionOf(packetClass));
+    }
+  }
+
+  /** `id` was given to a new packet. */
+  noteSent(id: number): void {
+    this.classOfId[id & MASK] = 0;
+  }
+
+  get hasRoomForCopy(): boolean {
+    return this.leavingCopies.length < MAX_LEAVING_COPIES;
+  }
+
+  noteCopySent(id: number): void {
+    assert(this.hasRoomForCopy, "more copies than the books hold");
+    this.leavingCopies.push(id);
+  }
+
+  copiesOf(id: number): number {
+    return fieldOf(this.classOfId[id & MASK] ?? 0, "copies");
+  }
+
+  hasAllLayers(id: number): boolean {
+    return fieldOf(this.classOfId[id & MASK] ?? 0, "layers") === this.layerCount;
+  }
+
+  /** All given to the socket so far has left the machine: data below `endId`, repairs, copies. */
+  noteLeft(endId: number, ends: CoverageEnds): void {
+    this.noteDataLeft(endId);
+    for (let layers = 1; layers <= this.layerCount; layers++) {
+      this.raise("layers", layers, ends.coveredEnd(layers));
+      this.raise("spread", layers, ends.spreadEnd(layers));
+    }
+    const full = ends.spreadEnd(this.layerCount);
+    for (let depth = 1; depth <= MAX_DEPTH; depth++) {
+      this.raise("depth", depth, full - depth * ends.spanPackets);
+    }
+    for (const id of this.leavingCopies) this.countCopy(id);
+    this.leavingCopies.length = 0;
+    this.advance();
+  }
+
+  private noteDataLeft(endId: number): void {
+    const from = Math.max(this.leftEndId, this.flight.settledId);
+    this.leftEndId = endId;
+    for (let id = from; id < endId; id++) this.recount(id, GONE, this.classOfId[id & MASK] ?? 0);
+  }
+
+  /** Ids below `endId` have reached `level`; each id is visited once per field and level. */
+  private raise(field: FieldName, level: number, endId: number): void {
+    const key = field + level;
+    const reached = this.ends.get(key) ?? 0;
+    if (endId <= reached) return;
+    this.ends.set(key, endId);
+    for (let id = Math.max(reached, this.flight.settledId); id < endId; id++) {
+      const before = this.classOfId[id & MASK] ?? 0;
+      if (fieldOf(before, field) < level) this.setClass(id, withField(before, field, level));
+    }
+  }
+
+  private countCopy(id: number): void {
+    const before = this.classOfId[id & MASK] ?? 0;
+    const copies = Math.min(MAX_COPIES, fieldOf(before, "copies") + 1);
+    if (id >= this.flight.settledId) this.setClass(id, withField(before, "copies", copies));
+  }
+
+  private setClass(id: number, packetClass: number): void {
+    const before = this.classOfId[id & MASK] ?? 0;
+    this.classOfId[id & MASK] = packetClass;
+    this.recount(id, before, packetClass);
+  }
+
+  private recount(id: number, before: number, after: number): void {
+    if (!this.flight.isLive(id) || this.flight.segmentOf(id) >= this.markSegment) return;
+    this.count(before, -1);
+    this.count(after, 1);
+  }
+
+  private count(packetClass: number, difference: number): void {
+    this.counts[packetClass] = (this.counts[packetClass] ?? 0) + difference;
+  }
+
+  private classOf(segment: number): number {
+    if (this.flight.isLost(segment)) return GONE;
+    const id = this.flight.currentIdOf(segment);
+    return id < this.leftEndId ? (this.classOfId[id & MASK] ?? 0) : GONE;
+  }
+
+  segmentAcknowledged(segment: number): void {
+    if (segment < this.markSegment) this.count(this.classOf(segment), -1);
+  }
+
+  segmentLost(segment: number): void {
+    if (segment >= this.markSegment) return;
+    this.count(this.classOf(segment), -1);
+    this.count(GONE, 1);
+  }
+
+  /** Sum over the unacknowledged segments below the mark. */
+  private get riskBelowMark(): number {
+    let sum = this.counts[GONE] ?? 0;
+    for (const packetClass of this.classes) {
+      const count = this.counts[packetClass] ?? 0;
+      if (count > 0) sum += count * (this.risks[packetClass] ?? 1);
+    }
+    return sum;
+  }
+
+  /** Moves the mark as far as the target allows. */
+  advance(): void {
+    const { flight } = this;
+    let sum = this.riskBelowMark;
+    while (this.markSegment < flight.nextSegment) {
+      const segment = this.markSegment;
+      if (!flight.isAcknowledged(segment)) {
+        const packetClass = this.classOf(segment);
+        sum += this.risks[packetClass] ?? 1;
+        if (packetClass === GONE || sum > this.targetRisk) return;
+        this.count(packetClass, 1);
+      }
+      this.markOffset = flight.endOf(segment);
+      this.markSegment++;
+    }
+  }
+
+  /** Upper bound of the probability that some byte below `offset` cannot be had by the peer. */
+  riskBelow(offset: number): number {
+    let sum = this.riskBelowMark;
+    let reached = this.markOffset;
+    for (let s = this.markSegment; s < this.flight.nextSegment && reached < offset; s++) {
+      if (!this.flight.isAcknowledged(s)) sum += this.risks[this.classOf(s)] ?? 1;
+      reached = this.flight.endOf(s);
+    }
+    return reached < offset ? 1 : Math.min(1, sum);
+  }
+}

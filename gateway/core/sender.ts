@@ -1,0 +1,334 @@
+/**
+ * The sending half of a session: stream bytes in, data and repair packets out.
+ *
+ * `poll` gives, as fast as the pacer lets it, in this order: repairs that are due, copies for a
+ * waiter, segments that were lost, new data. Repairs go first because the encoder's memory is
+ * bounded and because they age. Bytes stay in the ring until the peer has them in order.
+ */
+import { SmfsError } from "../../lib/errors.ts";
+import { viewOf } from "../../lib/codec.ts";
+import { ByteRing } from "./byte-ring.ts";
+import type { TransportConfig } from "./config.ts";
+import { CopyPlan } from "./copies.ts";
+import type { Counters } from "./counters.ts";
+import { Flight, type LossRule } from "./flight.ts";
+import { Hurry } from "./hurry.ts";
+import { LayeredEncoder } from "./layered-encoder.ts";
+import { LossReports } from "./loss-reports.ts";
+import { BURST_DATAGRAMS, Pacer, RateControl } from "./pacer.ts";
+import {
+  type AckFields,
+  DATA_OVERHEAD_BYTES,
+  DataHeader,
+  INNER,
+  RepairHeader,
+  SEALED_OVERHEAD_BYTES,
+  StreamFrame,
+} from "./packets.ts";
+import { ACK_DELAY_MICROS } from "./receiver.ts";
+import { RoundTrip } from "./rtt.ts";
+import { type CoverageEnds, Safety } from "./safety.ts";
+
+/** What every receiver takes before its first ack says more. */
+export const INITIAL_WINDOW_BYTES = 2 ** 20;
+/** Ids left when a session is ended for a new one: they must not wrap. */
+const LAST_ID = 2 ** 32 - 2 ** 20;
+/** Time for repairs to be made and taken in before a packet counts as lost, microseconds. */
+const CODE_MICROS = 10_000;
+const MAX_PROBE_MICROS = 2_000_000;
+/** Packets that may still be overtaken when the code's horizon is over. */
+const REORDER_PACKETS = 64;
+
+export class Sender {
+  private readonly roundTrip = new RoundTrip();
+  private readonly rate: RateControl;
+  private readonly config: TransportConfig;
+  private readonly counters: Counters;
+  private readonly ring: ByteRing;
+  private readonly safety: Safety;
+  private readonly flight: Flight;
+  private readonly encoder: LayeredEncoder;
+  private readonly pacer: Pacer;
+  private readonly hurrying = new Hurry();
+  private readonly coverage: CoverageEnds;
+  private readonly copies: CopyPlan;
+  private readonly reports: LossReports;
+  /** Stream bytes in a full data packet. */
+  private readonly fullBytes: number;
+  private readonly horizonPackets: number;
+  private written = 0;
+  private sent = 0;
+  private acknowledged = 0;
+  private limit = INITIAL_WINDOW_BYTES;
+  private lastEchoId = -1;
+  private probeBaseMicros = 0;
+  private probes = 0;
+
+  constructor(config: TransportConfig, counters: Counters, nowMicros: number) {
+    const { r, interleave } = config.code;
+    this.config = config;
+    this.counters = counters;
+    this.ring = new ByteRing(config.sendBufferBytes);
+    const flight = new Flight(() => this.safety);
+    this.flight = flight;
+    this.safety = new Safety(flight, interleave.length, config.targetRisk);
+    this.encoder = new LayeredEncoder({ parameters: config.code });
+    this.pacer = new Pacer(BURST_DATAGRAMS * config.datagramBytes);
+    this.rate = new RateControl(config.rateBitsPerSecond);
+    this.coverage = new EncoderCoverage(this.encoder);
+    this.copies = new CopyPlan(flight, this.safety);
+    this.reports = new LossReports(config.code, this.safety, this.rate, counters, nowMicros);
+    this.fullBytes = fullStreamBytes(config.datagramBytes, this.encoder);
+    this.horizonPackets = (r + 2) * Math.max(...interleave) + REORDER_PACKETS;
+    this.probeBaseMicros = nowMicros;
+  }
+
+  get writableBytes(): number {
+    return this.config.sendBufferBytes - (this.written - this.acknowledged);
+  }
+
+  get writtenOffset(): number {
+    return this.written;
+  }
+
+  get acknowledgedOffset(): number {
+    return this.acknowledged;
+  }
+
+  get safeOffset(): number {
+    return Math.max(this.acknowledged, this.safety.safeOffset);
+  }
+
+  /** The session has used up its packet numbers. */
+  get isExhausted(): boolean {
+    return this.flight.nextId >= LAST_ID;
+  }
+
+  write(bytes: Uint8Array): void {
+    this.ring.write(this.written, bytes);
+    this.written += bytes.length;
+  }
+
+  hurry(offset: number): void {
+    this.hurrying.want(Math.min(offset, this.written));
+  }
+
+  riskBelow(offset: number): number {
+    return offset <= this.acknowledged ? 0 : this.safety.riskBelow(offset);
+  }
+
+  /** Writes the next data or repair packet; its length, or 0 when none may leave now. */
+  poll(out: Uint8Array, nowMicros: number): number {
+    this.hurrying.update(this.sent, this.safeOffset, nowMicros);
+    if (this.hurrying.flushMicros <= nowMicros) this.flush(nowMicros);
+    if (this.pacer.readyMicros > nowMicros) return 0;
+    const length =
+      this.pollRepair(out, nowMicros) ||
+      this.pollCopy(out) ||
+      this.pollLost(out, nowMicros) ||
+      this.pollNew(out, nowMicros);
+    if (length === 0) return 0;
+    const bytes = length + SEALED_OVERHEAD_BYTES;
+    this.pacer.noteSent(bytes, this.rate.bitsPerSecond, nowMicros);
+    return length;
+  }
+
+  private flush(nowMicros: number): void {
+    this.encoder.flushThrough((this.flight.nextId - 1) >>> 0, nowMicros);
+    this.hurrying.noteFlush(this.sent);
+  }
+
+  private pollRepair(out: Uint8Array, nowMicros: number): number {
+    // While data waits for the pacer the line is not idle, however slow it is.
+    const isIdle = !this.hasData;
+    const repair = out.subarray(RepairHeader.size);
+    const length = this.encoder.poll(repair, isIdle ? nowMicros : -Infinity);
+    if (length === 0) {
+      this.hurrying.noteDrained(this.packetMicros, nowMicros);
+      return 0;
+    }
+    RepairHeader.encode(viewOf(out), 0, { kind: INNER.repair });
+    this.hurrying.noteRepair();
+    this.counters.repairPacketsSent++;
+    return RepairHeader.size + length;
+  }
+
+  private get packetMicros(): number {
+    return (8e6 * this.config.datagramBytes) / this.rate.bitsPerSecond;
+  }
+
+  private pollCopy(out: Uint8Array): number {
+    const id = this.copies.next();
+    if (id < 0) return 0;
+    this.safety.noteCopySent(id);
+    this.counters.repairPacketsSent++;
+    return this.writeData(out, id);
+  }
+
+  private pollLost(out: Uint8Array, nowMicros: number): number {
+    const segment = this.flight.nextLost();
+    if (segment < 0 || !this.flight.hasRoom) return 0;
+    const id = this.flight.resend(segment, nowMicros);
+    this.counters.retransmittedPackets++;
+    this.hurrying.noteResent();
+    return this.protect(out, id, nowMicros);
+  }
+
+  private pollNew(out: Uint8Array, nowMicros: number): number {
+    const length = this.newBytes;
+    if (length === 0 || !this.flight.hasRoom) return 0;
+    if (this.flight.inFlightBytes === 0) this.probeBaseMicros = nowMicros;
+    const id = this.flight.sendNew(this.sent, length, nowMicros);
+    this.sent += length;
+    return this.protect(out, id, nowMicros);
+  }
+
+  /** Bytes of the next new packet. The window's last crumbs wait for the window to open (RFC 9293
+   * §3.8.6.2.1, silly window). */
+  private get newBytes(): number {
+    const wanted = Math.min(this.written - this.sent, this.fullBytes);
+    return this.sent + wanted <= this.limit ? wanted : 0;
+  }
+
+  private get hasData(): boolean {
+    return this.flight.hasRoom && (this.flight.nextLost() >= 0 || this.newBytes > 0);
+  }
+
+  /** A data packet that enters the code. */
+  private protect(out: Uint8Array, id: number, nowMicros: number): number {
+    this.safety.noteSent(id);
+    const length = this.writeData(out, id);
+    this.encoder.push(id, out.subarray(DataHeader.size, length), nowMicros);
+    this.counters.dataPacketsSent++;
+    return length;
+  }
+
+  private writeData(out: Uint8Array, id: number): number {
+    const { flight } = this;
+    const segment = flight.segmentOf(id);
+    const offset = flight.offsetOf(segment);
+    const length = flight.lengthOf(segment);
+    const view = viewOf(out);
+    const unsettled = id - flight.settledId;
+    DataHeader.encode(view, 0, { kind: INNER.data, unsettled, id });
+    StreamFrame.encode(view, DataHeader.size, { offset });
+    this.ring.read(offset, length, out, DATA_OVERHEAD_BYTES);
+    return DATA_OVERHEAD_BYTES + length;
+  }
+
+  /** Everything polled so far has left the machine. */
+  noteLeft(): void {
+    this.safety.noteLeft(this.flight.nextId, this.coverage);
+    if (this.hurrying.isFlushed && this.hurrying.wantedOffset > this.safeOffset) {
+      this.copies.plan(this.hurrying.wantedOffset);
+    }
+  }
+
+  /** Throws `SmfsError` for an ack of something that was not sent. */
+  handleAck(ack: AckFields, bitmap: Uint8Array, nowMicros: number): void {
+    const { flight } = this;
+    if (Math.max(ack.baseId, ack.endId) > flight.nextId || ack.deliveredOffset > this.sent) {
+      throw new SmfsError("DAMAGED", "an ack of packets that were not sent");
+    }
+    this.sampleEcho(ack, nowMicros);
+    const arrivedBefore = flight.arrivedEndId;
+    flight.acknowledgeBelow(ack.baseId);
+    flight.acknowledgeBitmap(ack.baseId - (ack.baseId % 8), bitmap);
+    flight.acknowledgeThrough(ack.deliveredOffset);
+    const hasProgress =
+      flight.arrivedEndId > arrivedBefore || ack.deliveredOffset > this.acknowledged;
+    if (hasProgress) this.noteProgress(nowMicros);
+    this.acknowledged = Math.max(this.acknowledged, ack.deliveredOffset);
+    this.limit = Math.max(this.limit, ack.limitOffset);
+    this.settle(nowMicros);
+    this.reports.handle(ack, this.roundTrip, nowMicros);
+    this.safety.advance();
+  }
+
+  private sampleEcho(ack: AckFields, nowMicros: number): void {
+    const { echoId } = ack;
+    if (ack.echoValid !== 1 || echoId <= this.lastEchoId || echoId < this.flight.settledId) return;
+    if (echoId >= this.flight.nextId) return;
+    this.lastEchoId = echoId;
+    const elapsed = nowMicros - this.flight.sentMicros(echoId);
+    this.sampleRoundTrip(elapsed - ack.echoDelayMicros, nowMicros);
+  }
+
+  /** A round trip was measured, microseconds. */
+  sampleRoundTrip(micros: number, nowMicros: number): void {
+    this.roundTrip.sample(micros, nowMicros);
+    this.counters.roundTripMicros = Math.round(this.roundTrip.smoothedMicros);
+  }
+
+  private noteProgress(nowMicros: number): void {
+    this.probes = 0;
+    this.probeBaseMicros = nowMicros;
+  }
+
+  private settle(nowMicros: number): void {
+    this.flight.settle(this.lossRule, nowMicros);
+    this.encoder.release((this.flight.settledId - 1) >>> 0);
+  }
+
+  private get lossRule(): LossRule {
+    const { smoothedMicros, variationMicros, leastMicros } = this.roundTrip;
+    const code = Math.max(CODE_MICROS, leastMicros / 4);
+    const horizonMicros = smoothedMicros + 4 * variationMicros + ACK_DELAY_MICROS + code;
+    return { horizonPackets: this.horizonPackets, horizonMicros };
+  }
+
+  /** When the oldest packet is sent again though nothing was heard (RFC 9002 §6.2, probe timeout). */
+  private get probeMicros(): number {
+    const oldest = this.flight.oldestLiveId;
+    if (oldest < 0) return Infinity;
+    const wait = Math.min(this.lossRule.horizonMicros * 2 ** this.probes, MAX_PROBE_MICROS);
+    return Math.max(this.probeBaseMicros, this.flight.sentMicros(oldest)) + wait;
+  }
+
+  handleTimeout(nowMicros: number): void {
+    this.settle(nowMicros);
+    if (this.probeMicros > nowMicros) return;
+    this.probes++;
+    this.probeBaseMicros = nowMicros;
+    this.flight.declareOldestLost();
+    this.settle(nowMicros);
+  }
+
+  nextTimeoutMicros(): number {
+    const canSend = this.hasData || this.copies.isPending;
+    const send = canSend ? 0 : this.encoder.nextTimeoutMicros();
+    return Math.min(
+      Math.max(send, this.pacer.readyMicros),
+      this.hurrying.flushMicros,
+      this.flight.nextLossMicros(this.lossRule),
+      this.probeMicros,
+    );
+  }
+}
+
+/** The encoder's marks as ends: ids never wrap here, so "before the first" is 0. */
+class EncoderCoverage implements CoverageEnds {
+  readonly spanPackets: number;
+  private readonly encoder: LayeredEncoder;
+
+  constructor(encoder: LayeredEncoder) {
+    const { r, interleave } = encoder.parameters;
+    this.encoder = encoder;
+    this.spanPackets = r * Math.max(...interleave);
+  }
+
+  coveredEnd(layers: number): number {
+    return (this.encoder.coveredThrough(layers) + 1) >>> 0;
+  }
+
+  spreadEnd(layers: number): number {
+    return (this.encoder.spreadThrough(layers) + 1) >>> 0;
+  }
+}
+
+/** Stream bytes that fit a datagram, alone and as the repair that covers it. */
+function fullStreamBytes(datagramBytes: number, encoder: LayeredEncoder): number {
+  const inner = datagramBytes - SEALED_OVERHEAD_BYTES;
+  const repairOverhead = RepairHeader.size + encoder.repairBytes(0);
+  return inner - Math.max(DataHeader.size, repairOverhead) - StreamFrame.size;
+}

@@ -1,0 +1,154 @@
+/**
+ * One session: a sealed channel with a sender and a receiver in it, and the keep-alive.
+ *
+ * The session is dead when nothing authentic arrived for `deadAfterMicros`. Pings make sure that
+ * something does: one leaves after `keepAliveMicros` without sending.
+ */
+import { SmfsError } from "../../lib/errors.ts";
+import { viewOf } from "../../lib/codec.ts";
+import { MAX_DATAGRAM_BYTES, type TransportConfig } from "./config.ts";
+import type { Counters } from "./counters.ts";
+import { Ack, Close, Echo, INNER } from "./packets.ts";
+import { Receiver } from "./receiver.ts";
+import type { SealedChannel } from "./sealed.ts";
+import { Sender } from "./sender.ts";
+
+/** What an inner packet did to the session. */
+export type Taken = "taken" | "closed";
+
+export class Session {
+  readonly sender: Sender;
+  private readonly receiver: Receiver;
+  private readonly config: TransportConfig;
+  private readonly channel: SealedChannel;
+  private readonly plain: Uint8Array;
+  private readonly opened = new Uint8Array(MAX_DATAGRAM_BYTES);
+  private lastSentMicros = -Infinity;
+  private lastReceivedMicros: number;
+  /** Time in the ping to be answered, or −1. */
+  private pongMicros = -1;
+  private closeStep: "open" | "closing" | "closed" = "open";
+
+  constructor(
+    channel: SealedChannel,
+    config: TransportConfig,
+    counters: Counters,
+    deliver: (bytes: Uint8Array) => void,
+    nowMicros: number,
+  ) {
+    this.channel = channel;
+    this.config = config;
+    this.plain = new Uint8Array(config.datagramBytes);
+    this.sender = new Sender(config, counters, nowMicros);
+    this.receiver = new Receiver(config, deliver);
+    this.lastReceivedMicros = nowMicros;
+  }
+
+  /** Null when the datagram is not authentic. Throws `SmfsError` for a malformed inner packet. */
+  handleDatagram(datagram: Uint8Array, nowMicros: number): Taken | null {
+    if (datagram.length > MAX_DATAGRAM_BYTES) return null;
+    const length = this.channel.open(datagram, this.opened);
+    return length < 0 ? null : this.handleInner(this.opened.subarray(0, length), nowMicros);
+  }
+
+  /** `inner` was opened by this session's channel. */
+  handleInner(inner: Uint8Array, nowMicros: number): Taken {
+    this.lastReceivedMicros = nowMicros;
+    const kind = inner[0] ?? 0;
+    switch (kind) {
+      case INNER.data:
+        this.receiver.handleData(inner, nowMicros);
+        return "taken";
+      case INNER.repair:
+        this.receiver.handleRepair(inner, nowMicros);
+        return "taken";
+      case INNER.ack:
+        this.handleAck(inner, nowMicros);
+        return "taken";
+      case INNER.ping:
+        this.pongMicros = Echo.decode(viewOf(inner), 0).sentMicros;
+        return "taken";
+      case INNER.pong:
+        this.handlePong(inner, nowMicros);
+        return "taken";
+      case INNER.close:
+        return "closed";
+      default:
+        throw new SmfsError("DAMAGED", `inner packet of unknown kind ${kind}`);
+    }
+  }
+
+  private handleAck(inner: Uint8Array, nowMicros: number): void {
+    const ack = Ack.decode(viewOf(inner), 0);
+    const bitmap = inner.subarray(Ack.size);
+    if (bitmap.length !== ack.bitmapBytes) throw new SmfsError("DAMAGED", "ack of a wrong length");
+    this.sender.handleAck(ack, bitmap, nowMicros);
+  }
+
+  private handlePong(inner: Uint8Array, nowMicros: number): void {
+    const { sentMicros } = Echo.decode(viewOf(inner), 0);
+    if (sentMicros > nowMicros) throw new SmfsError("DAMAGED", "a pong from the future");
+    this.sender.sampleRoundTrip(nowMicros - sentMicros, nowMicros);
+  }
+
+  /** Writes the next datagram; its length, or 0 when none may leave now. */
+  poll(out: Uint8Array, nowMicros: number): number {
+    const length = this.pollInner(nowMicros);
+    if (length === 0) return 0;
+    this.lastSentMicros = nowMicros;
+    return this.channel.seal(this.plain.subarray(0, length), out);
+  }
+
+  private pollInner(nowMicros: number): number {
+    const { plain } = this;
+    if (this.closeStep !== "open") return this.pollClose();
+    if (this.receiver.ackDueMicros <= nowMicros) return this.receiver.writeAck(plain, nowMicros);
+    if (this.pongMicros >= 0) {
+      const sentMicros = this.pongMicros;
+      this.pongMicros = -1;
+      return this.writeEcho(INNER.pong, sentMicros);
+    }
+    const length = this.sender.poll(plain, nowMicros);
+    if (length > 0) return length;
+    return this.pingMicros <= nowMicros ? this.writeEcho(INNER.ping, Math.round(nowMicros)) : 0;
+  }
+
+  private pollClose(): number {
+    if (this.closeStep === "closed") return 0;
+    this.closeStep = "closed";
+    Close.encode(viewOf(this.plain), 0, { kind: INNER.close });
+    return Close.size;
+  }
+
+  private writeEcho(kind: number, sentMicros: number): number {
+    Echo.encode(viewOf(this.plain), 0, { kind, sentMicros });
+    return Echo.size;
+  }
+
+  private get pingMicros(): number {
+    return this.lastSentMicros + this.config.keepAliveMicros;
+  }
+
+  /** The next datagram is the last: it tells the peer that we leave. */
+  close(): void {
+    if (this.closeStep === "open") this.closeStep = "closing";
+  }
+
+  get deadMicros(): number {
+    return this.lastReceivedMicros + this.config.deadAfterMicros;
+  }
+
+  handleTimeout(nowMicros: number): void {
+    this.sender.handleTimeout(nowMicros);
+  }
+
+  nextTimeoutMicros(): number {
+    return Math.min(
+      this.receiver.ackDueMicros,
+      this.pongMicros >= 0 ? 0 : Infinity,
+      this.pingMicros,
+      this.deadMicros,
+      this.sender.nextTimeoutMicros(),
+    );
+  }
+}
