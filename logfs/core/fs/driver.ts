@@ -7,7 +7,7 @@
  */
 import { type MaybePromise, SYNC_LEVELS, type SyncLevel, type SyncRequest } from "../vfs.ts";
 import type { Committer, SyncOptions, Transaction, Volume } from "./api.ts";
-import { then } from "./maybe.ts";
+import { chain } from "./maybe.ts";
 import { collectOrphan, type Removal, unfinishedWork } from "./removal.ts";
 import { continueTruncation } from "./truncation.ts";
 import type { AfterUse, UsedInodes } from "./used.ts";
@@ -41,8 +41,8 @@ export class Driver {
     level: SyncLevel = this.sync.floor,
   ): MaybePromise<R> {
     const changed = this.volume.change(operation, space === "freesSpace");
-    return then(changed, ({ value, sequence }) =>
-      then(after(value, sequence), (result) => this.settled(result, sequence, level)),
+    return chain(changed, ({ value, sequence }) =>
+      chain(after(value, sequence), (result) => this.settled(result, sequence, level)),
     );
   }
 
@@ -93,7 +93,7 @@ export class Driver {
 
   private drain(batch: Operation<boolean>): MaybePromise<void> {
     const first = this.volume.change(batch, true);
-    return then(first, ({ value: done, sequence }) =>
+    return chain(first, ({ value: done, sequence }) =>
       done ? undefined : this.drainOn(batch, sequence),
     );
   }

@@ -34,7 +34,7 @@ import { Handles } from "./handles.ts";
 import { attributesOf, loadInode } from "./inodes.ts";
 import { timestampOf } from "./items.ts";
 import { LISTING_BATCH, visitEntries } from "./listing.ts";
-import { then } from "./maybe.ts";
+import { chain } from "./maybe.ts";
 import { S_IFDIR, S_IFLNK, W_OK } from "./modes.ts";
 import type { Listed } from "./names.ts";
 import {
@@ -126,11 +126,11 @@ export class FileSystem implements Vfs {
         (changed, sequence) => {
           this.driver.touched(sequence, inode);
           if (changed === PENDING)
-            return then(this.driver.finishTruncation(inode), () => run(space));
+            return chain(this.driver.finishTruncation(inode), () => run(space));
           return this.afterTruncation(changed);
         },
       );
-    return then(this.spaceOf(inode, changes), run);
+    return chain(this.spaceOf(inode, changes), run);
   }
 
   access(caller: Caller, inode: number, mask: number): MaybePromise<void> {
@@ -240,10 +240,10 @@ export class FileSystem implements Vfs {
       const opened = this.openBy(caller, options, (transaction) =>
         openAndTruncate(transaction, this.actor(caller), inode, options, isUsed),
       );
-      return then(opened, ({ handle }) => handle);
+      return chain(opened, ({ handle }) => handle);
     }
     const checked = this.volume.view((view) => checkOpen(view, caller, inode, options, isUsed));
-    return then(checked, () => this.openHandle(caller, inode, options, this.volume.headSequence));
+    return chain(checked, () => this.openHandle(caller, inode, options, this.volume.headSequence));
   }
 
   release(handle: number): MaybePromise<void> {
@@ -257,7 +257,7 @@ export class FileSystem implements Vfs {
     const { inode } = this.handles.readable(handle);
     if (!(offset >= 0) || !(length >= 0)) fail("EINVAL");
     const plan = this.volume.view((view) => planRead(view, inode, offset, length));
-    return then(plan, (planned) => executeRead(this.volume, planned, this.counters));
+    return chain(plan, (planned) => executeRead(this.volume, planned, this.counters));
   }
 
   write(handle: number, offset: number, data: Uint8Array, sync: SyncRequest): MaybePromise<number> {
@@ -270,7 +270,7 @@ export class FileSystem implements Vfs {
       data,
       this.driver.levelOf(sync, this.driver.sync.osync),
     );
-    return then(written, () => data.length);
+    return chain(written, () => data.length);
   }
 
   fsync(inode: number, request: "data" | "full"): MaybePromise<void> {
@@ -315,7 +315,7 @@ export class FileSystem implements Vfs {
   getxattr(caller: Caller, inode: number, name: Uint8Array): MaybePromise<Uint8Array> {
     this.counters.count("getxattr");
     const value = this.volume.view((view) => getXattr(view, caller, inode, name));
-    return then(value, (found) => readXattrValue(this.volume, inode, found, this.counters));
+    return chain(value, (found) => readXattrValue(this.volume, inode, found, this.counters));
   }
 
   setxattr(
@@ -377,7 +377,7 @@ export class FileSystem implements Vfs {
   private spaceOf(inode: number, { size }: AttributeChanges): MaybePromise<Space> {
     if (size === undefined) return "takesSpace";
     const current = this.volume.view((view: ItemView) => loadInode(view, inode).size);
-    return then(current, (now) => (size < now ? "freesSpace" : "takesSpace"));
+    return chain(current, (now) => (size < now ? "freesSpace" : "takesSpace"));
   }
 
   private make(
@@ -415,7 +415,7 @@ export class FileSystem implements Vfs {
 
   private afterTruncation({ attributes, truncating }: AttributesChanged): MaybePromise<Attributes> {
     if (!truncating) return attributes;
-    return then(this.driver.finishTruncation(attributes.inode), () =>
+    return chain(this.driver.finishTruncation(attributes.inode), () =>
       this.getattr(attributes.inode),
     );
   }
@@ -427,10 +427,10 @@ export class FileSystem implements Vfs {
     operation: (transaction: Transaction) => AttributesChanged,
   ): MaybePromise<{ attributes: Attributes; handle: number }> {
     const changed = this.volume.change(operation, options.truncate);
-    return then(changed, ({ value, sequence }) => {
+    return chain(changed, ({ value, sequence }) => {
       this.driver.touched(sequence, value.attributes.inode);
       const handle = this.openHandle(caller, value.attributes.inode, options, sequence);
-      const ready = then(this.afterTruncation(value), (attributes) =>
+      const ready = chain(this.afterTruncation(value), (attributes) =>
         this.driver.settled({ attributes, handle }, sequence, this.driver.sync.floor),
       );
       return ready instanceof Promise
@@ -464,11 +464,11 @@ export class FileSystem implements Vfs {
     const changed = this.volume.change((transaction) =>
       writePart(transaction, writer, offset, data, this.now()),
     );
-    return then(changed, ({ value, sequence }) => {
+    return chain(changed, ({ value, sequence }) => {
       this.driver.touched(sequence, writer.inode);
       if (value === PENDING) {
         const finished = this.driver.finishTruncation(writer.inode);
-        return then(finished, () => this.writeFrom(writer, offset, data, level));
+        return chain(finished, () => this.writeFrom(writer, offset, data, level));
       }
       this.counters.writtenBytes += value;
       if (value === data.length) return this.driver.settled(undefined, sequence, level);
@@ -487,7 +487,7 @@ export class FileSystem implements Vfs {
       this.driver.touched(sequence, writer.inode);
       const go = (from: number) => this.allocateFrom(writer, from, end - from, mode);
       if (value === PENDING)
-        return then(this.driver.finishTruncation(writer.inode), () => go(offset));
+        return chain(this.driver.finishTruncation(writer.inode), () => go(offset));
       return value === end ? undefined : go(value);
     };
     const request = { offset, length, mode };

@@ -1,7 +1,10 @@
-/** Answers that come now or later: the common one, from memory, costs no turn of the event loop. */
+/**
+ * Answers that come now or later: the common one, from memory, costs no turn of the event loop.
+ * (Not called `then`: a module that exports `then` is itself taken for a promise by `import()`.)
+ */
 import type { MaybePromise } from "../vfs.ts";
 
-export function then<T, R>(
+export function chain<T, R>(
   value: MaybePromise<T>,
   next: (value: T) => MaybePromise<R>,
 ): MaybePromise<R> {

@@ -14,7 +14,7 @@ import type { ItemView, Volume } from "./api.ts";
 import { visitExtents } from "./extents.ts";
 import { loadInode } from "./inodes.ts";
 import type { ExtentItem, XattrValue } from "./items.ts";
-import { then } from "./maybe.ts";
+import { chain } from "./maybe.ts";
 import type { FsCounters } from "./statistics.ts";
 import { requireRegular } from "./truncation.ts";
 
@@ -85,7 +85,7 @@ export function executeRead(
 ): MaybePromise<Uint8Array[]> {
   const blocks = new Map<Piece, StoredBlock>();
   const runs = planRuns(plan.pieces, blocks);
-  return then(loadRuns(volume, runs), () => {
+  return chain(loadRuns(volume, runs), () => {
     for (const block of new Set(blocks.values())) verify(plan.inode, block, counters);
     for (const piece of plan.pieces) counters.readBytes += piece.length;
     return slices(plan.pieces, blocks);
@@ -101,7 +101,7 @@ export function readXattrValue(
 ): MaybePromise<Uint8Array> {
   if (value.kind === "inline") return value.bytes;
   const { segment, offset, length, checksum } = value;
-  return then(volume.readBlock(segment, offset, length), (bytes) => {
+  return chain(volume.readBlock(segment, offset, length), (bytes) => {
     const run = { segment, offset, length, bytes };
     verify(inode, { segment, offset, storedBytes: length, checksum, neededAt: 0, run }, counters);
     return bytes.slice();
