@@ -1,0 +1,129 @@
+/**
+ * What `GET /status.json` answers: one site, or for a demo several and the path between them.
+ *
+ * Units are in the names. Counts are since the process began and only grow, so that readers make
+ * rates of them. `null` is "not known" or "there is none"; it is never written as 0.
+ */
+
+/** Raised when a field changes its meaning or goes; new fields do not raise it. */
+export const STATUS_SCHEMA_VERSION = 1;
+
+export interface SiteStatus {
+  readonly schemaVersion: typeof STATUS_SCHEMA_VERSION;
+  readonly role: "primary" | "mirror";
+  /** A name for people. */
+  readonly site: string;
+  /** One word, such as `running`, `promoting`, `stopping`. */
+  readonly state: string;
+  readonly uptimeSeconds: number;
+  readonly store: StoreStatus;
+  /** `null` when this site is not mounted. */
+  readonly mount: { readonly point: string; readonly readOnly: boolean } | null;
+  readonly sync: SyncStatus;
+  /** `null` when no mirror is configured. */
+  readonly mirror: MirrorStatus | null;
+  /** `null` when there is no association. */
+  readonly network: NetworkStatus | null;
+  /** Acknowledgement latency, for each level that somebody waited for. */
+  readonly latencyMillis: Partial<Record<SyncLevelName, LatencyStatus>>;
+  readonly throughput: ThroughputStatus;
+}
+
+export type SyncLevelName = "written" | "local" | "network" | "remote";
+
+export interface StoreStatus {
+  readonly path: string;
+  readonly logId: string;
+  readonly epoch: number;
+  /** Sequence of the last record appended; written to the device; durable on it. */
+  readonly headSequence: number;
+  readonly writtenSequence: number;
+  readonly durableSequence: number;
+  readonly segments: number;
+  /** Room of the store's device, and what is free of it. */
+  readonly totalBytes: number;
+  readonly freeBytes: number;
+  readonly inodes: number;
+  /** Bytes of file data that are live. */
+  readonly dataBytes: number;
+}
+
+export interface SyncStatus {
+  /** What each kind of operation waits for. */
+  readonly floor: SyncLevelName;
+  readonly fsync: SyncLevelName;
+  readonly dataSync: SyncLevelName;
+  readonly osync: SyncLevelName;
+  readonly onUnreachable: "block" | "eio" | "degrade";
+}
+
+export interface MirrorStatus {
+  readonly peer: string;
+  /** One word, such as `connected`, `connecting`, `refused`. */
+  readonly state: string;
+  /** Age of the newest heartbeat that the mirror acknowledged. */
+  readonly lagSeconds: number | null;
+  /** Bytes in this log that the mirror has not acknowledged. */
+  readonly notAtMirrorBytes: number;
+  readonly acknowledgedSequence: number;
+  /** Why the state is not `connected`, a sentence. */
+  readonly reason: string | null;
+}
+
+export interface NetworkStatus {
+  readonly datagramsSent: number;
+  readonly dataPackets: number;
+  readonly repairPackets: number;
+  /** Of our data packets, as the peer reports: lost before repair, rebuilt, beyond repair. */
+  readonly lost: number;
+  readonly rebuilt: number;
+  readonly unrecoverable: number;
+  readonly retransmitted: number;
+  readonly roundTripMillis: number;
+  /** Share of packets lost, upper bound; mean run of losses in packets, upper bound. */
+  readonly lossEstimate: number;
+  readonly burstEstimate: number;
+  readonly paceBitsPerSecond: number;
+  /** Risk that `network` accepts: that something acknowledged cannot be rebuilt. */
+  readonly targetRisk: number;
+  readonly bytesSent: number;
+}
+
+export interface LatencyStatus {
+  readonly count: number;
+  readonly p50: number;
+  readonly p99: number;
+  readonly max: number;
+}
+
+export interface ThroughputStatus {
+  readonly writeBytesTotal: number;
+  readonly readBytesTotal: number;
+  readonly operationsTotal: number;
+}
+
+/** One direction of an emulated path, in packets; `bytes` is what was delivered. */
+export interface WanDirectionStatus {
+  readonly sent: number;
+  readonly delivered: number;
+  readonly lost: number;
+  readonly overflowed: number;
+  readonly duplicated: number;
+  readonly reordered: number;
+  readonly cut: number;
+  readonly bytes: number;
+  readonly inFlight: number;
+}
+
+export interface WanStatus {
+  readonly aToB: WanDirectionStatus;
+  readonly bToA: WanDirectionStatus;
+}
+
+export interface SitesStatus {
+  readonly sites: readonly SiteStatus[];
+  /** `null` when the path is not an emulated one of ours. */
+  readonly wan: WanStatus | null;
+}
+
+export type StatusDocument = SiteStatus | SitesStatus;
