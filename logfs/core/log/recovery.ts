@@ -260,3 +260,24 @@ function assemble(
     report,
   };
 }
+
+/** What `findLog` would say of a log that has nothing yet. */
+export function emptyLog(logId: Uint8Array): FoundLog {
+  return {
+    logId,
+    segments: [],
+    records: [],
+    head: { sequence: 0, checksum: 0, epoch: 0 },
+    end: { segment: 1, offset: 0 },
+    sealed: false,
+    durableSequence: 0,
+    checkpoint: null,
+    report: {
+      segments: 0,
+      scannedRecords: 0,
+      cutAt: null,
+      cutWasVouched: false,
+      removedSegments: 0,
+    },
+  };
+}

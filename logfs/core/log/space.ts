@@ -38,12 +38,12 @@ export class SpaceAhead {
   }
 
   /** Makes `segment` at least `bytes` long. Throws `SmfsError` NO_SPACE, having changed nothing. */
-  ensure(segment: number, bytes: number, privileged: boolean): void {
+  ensure(segment: number, bytes: number, right: { readonly privileged: boolean }): void {
     if (bytes <= (this.allocated.get(segment) ?? 0)) return;
     const step = Math.min(roundUp(bytes, this.stepBytes), Math.max(bytes, this.segmentBytes));
     const least = roundUp(bytes, PAGE_BYTES);
     if (this.tryAllocate(segment, step) || this.tryAllocate(segment, least)) return;
-    if (privileged && this.store.releaseReserve()) {
+    if (right.privileged && this.store.releaseReserve()) {
       this.counters.reserveReleases++;
       if (this.tryAllocate(segment, least)) return;
     }

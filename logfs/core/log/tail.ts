@@ -3,12 +3,16 @@
  * the budget allows, so that the mirror and reads of fresh data need no disk.
  *
  * Invariants: chunks are in log order and, within a segment, without gaps; a record never straddles
- * two chunks; only chunks written to the end are dropped, oldest first. Memory of a chunk is never
- * used again, so views that were handed out stay valid.
+ * two chunks; only chunks written to the end are dropped, oldest first. Memory that readers have views
+ * of is never used again, so what was handed out stays what it was.
  */
 import { assert } from "../../../lib/assert.ts";
+import { viewOf } from "../../../lib/codec.ts";
 
-const CHUNK_BYTES = 1 << 20;
+/** Holds three of the largest writes that FUSE sends (1 MiB) with their headers. */
+const CHUNK_BYTES = 3 * 2 ** 20 + 64 * 1024;
+/** Chunks that were dropped and are filled again: fresh memory costs more than the copy into it. */
+const MAX_SPARE_CHUNKS = 4;
 
 export interface Chunk {
   readonly segment: number;
@@ -21,6 +25,8 @@ export interface Chunk {
   written: number;
   /** Newest record that ends in this chunk; 0 when there is none yet. */
   lastSequence: number;
+  /** A reader may hold a view of it. */
+  shared: boolean;
 }
 
 /** One write: consecutive bytes of one segment. */
@@ -37,12 +43,18 @@ export class TailBuffer {
   private chunks: Chunk[] = [];
   private retainedBytes = 0;
   private readonly budgetBytes: number;
+  private readonly chunkBytes: number;
+  private readonly spare: Uint8Array[] = [];
   /** Bytes appended and not yet written. */
   unwrittenBytes = 0;
   private lastWrittenSequence: number;
 
-  constructor(budgetBytes: number, headSequence: number) {
-    this.budgetBytes = budgetBytes;
+  constructor(
+    limits: { readonly tailBytes: number; readonly segmentBytes: number },
+    headSequence: number,
+  ) {
+    this.budgetBytes = limits.tailBytes;
+    this.chunkBytes = Math.min(CHUNK_BYTES, limits.segmentBytes);
     this.lastWrittenSequence = headSequence;
   }
 
@@ -53,12 +65,25 @@ export class TailBuffer {
       assert(last.start + last.used === offset, "the tail has a gap");
       if (last.bytes.length - last.used >= length) return last;
     }
-    const bytes = new Uint8Array(Math.max(CHUNK_BYTES, length));
-    const view = new DataView(bytes.buffer);
-    const chunk = { segment, start: offset, bytes, view, used: 0, written: 0, lastSequence: 0 };
+    const bytes = this.memory(length);
+    const chunk = {
+      segment,
+      start: offset,
+      bytes,
+      view: viewOf(bytes),
+      used: 0,
+      written: 0,
+      lastSequence: 0,
+      shared: false,
+    };
     this.chunks.push(chunk);
     this.retainedBytes += bytes.length;
     return chunk;
+  }
+
+  private memory(length: number): Uint8Array {
+    if (length > this.chunkBytes) return new Uint8Array(length);
+    return this.spare.pop() ?? new Uint8Array(this.chunkBytes);
   }
 
   /** The `length` bytes placed last are part of the log; `sequence` 0 for a segment header. */
@@ -123,9 +148,15 @@ export class TailBuffer {
       if (this.retainedBytes <= this.budgetBytes || chunk.written < chunk.used) break;
       if (dropped === this.chunks.length - 1) break;
       this.retainedBytes -= chunk.bytes.length;
+      this.reuse(chunk);
       dropped++;
     }
     if (dropped > 0) this.chunks.splice(0, dropped);
+  }
+
+  private reuse(chunk: Chunk): void {
+    const fits = chunk.bytes.length === this.chunkBytes && this.spare.length < MAX_SPARE_CHUNKS;
+    if (fits && !chunk.shared) this.spare.push(chunk.bytes);
   }
 
   /** Offset from which all bytes of `segment` are in memory; Infinity when none are. */
@@ -136,7 +167,9 @@ export class TailBuffer {
   /** The rest of the chunk from (segment, offset) on: starts with a record if the address does. */
   chunkFrom(segment: number, offset: number): Uint8Array | null {
     const chunk = this.chunkAt(segment, offset);
-    return chunk === undefined ? null : chunk.bytes.subarray(offset - chunk.start, chunk.used);
+    if (chunk === undefined) return null;
+    chunk.shared = true;
+    return chunk.bytes.subarray(offset - chunk.start, chunk.used);
   }
 
   /** Pieces of memory that are the bytes from `offset`, which must be in memory to their end. */
@@ -147,7 +180,9 @@ export class TailBuffer {
       if (chunk.segment !== segment) continue;
       const from = Math.max(offset, chunk.start);
       const to = Math.min(end, chunk.start + chunk.used);
-      if (from < to) pieces.push(chunk.bytes.subarray(from - chunk.start, to - chunk.start));
+      if (from >= to) continue;
+      chunk.shared = true;
+      pieces.push(chunk.bytes.subarray(from - chunk.start, to - chunk.start));
     }
     return pieces;
   }
