@@ -9,8 +9,8 @@ import { mountFuse, type FuseMount, type MountOptions } from "./mount.ts";
 import { Session } from "./session.ts";
 import type { FuseStatistics } from "./statistics.ts";
 
-/** The only writer of a file system, so what the kernel has seen stays true. */
-export const SOLE_WRITER: Caching = { entryMillis: 1000, attributesMillis: 1000, data: "kept" };
+/** The only writer of a file system: what the kernel has seen stays true until it changes it itself. */
+export const SOLE_WRITER: Caching = { entryMillis: 60_000, attributesMillis: 60_000, data: "kept" };
 /** The file system changes by itself (a mirror that follows): the kernel asks every time. */
 export const FOLLOWER: Caching = { entryMillis: 0, attributesMillis: 0, data: "checked" };
 
