@@ -31,18 +31,19 @@ export class Groups {
     return this.free.length - this.freeCount;
   }
 
-  /** A new group whose one member is packet `id`, the first block of `source`. */
-  open(id: number, source: BlockStore, length: number): number {
+  /** A new group whose one member is packet `id`. */
+  open(id: number, packet: Uint8Array): number {
     assert(this.freeCount > 0, "no free group: poll() was not drained");
     const group = this.free[--this.freeCount] as number;
     this.first[group] = id;
     this.count[group] = 1;
-    this.lengthXor[group] = length;
-    this.longest[group] = length;
-    this.blocks.copy(group, source, 0, length);
+    this.lengthXor[group] = packet.length;
+    this.longest[group] = packet.length;
+    this.blocks.store(group, packet);
     return group;
   }
 
+  /** One more member: the first block of `source`, `length` bytes of it. */
   add(group: number, source: BlockStore, length: number): void {
     const longest = this.longest[group] as number;
     this.blocks.xor(group, longest, source, 0, length);

@@ -43,11 +43,12 @@ export class EncoderLayer {
     this.dueAt = new Int32Array(this.queue.length);
   }
 
-  push(id: number, source: BlockStore, length: number): void {
+  /** `aligned` holds the packet once more, where XOR can read it. */
+  push(id: number, packet: Uint8Array, aligned: BlockStore): void {
     const { bin, groups } = this;
     const group = this.bins[bin] as number;
-    if (group === EMPTY) this.bins[bin] = groups.open(id, source, length);
-    else groups.add(group, source, length);
+    if (group === EMPTY) this.bins[bin] = groups.open(id, packet);
+    else groups.add(group, aligned, packet.length);
     this.pushes = (this.pushes + 1) | 0;
     if (this.row === this.r - 1 - (bin % this.r)) this.closeBin(bin);
     this.advance();

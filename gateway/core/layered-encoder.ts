@@ -39,7 +39,7 @@ export class LayeredEncoder implements Encoder {
   private readonly coverage = new Coverage();
   /** The same, counting only repairs that had served their delay. */
   private readonly spread = new Coverage();
-  private readonly packet = new BlockStore(1);
+  private readonly aligned = new BlockStore(1);
   private readonly header = new Uint8Array(repairHeader.size);
   private readonly headerView = viewOf(this.header);
   private lastId = 0;
@@ -65,10 +65,10 @@ export class LayeredEncoder implements Encoder {
     assert(follows, "data packets must be numbered one after the other");
     this.lastId = id;
     this.lastPushMicros = nowMicros;
-    this.packet.store(0, packet);
+    this.aligned.store(0, packet);
     this.coverage.push(id);
     this.spread.push(id);
-    for (const layer of this.current.layers) layer.push(id, this.packet, packet.length);
+    for (const layer of this.current.layers) layer.push(id, packet, this.aligned);
   }
 
   poll(out: Uint8Array, nowMicros: number): number {
