@@ -1,0 +1,261 @@
+import { describe, expect, it } from "vitest";
+import { frame, FRAME, FrameReader, Hello, PROTOCOL_VERSION } from "../../mirror/core/messages.ts";
+import { Prng } from "../../lib/prng.ts";
+import { SmfsError } from "../../lib/errors.ts";
+import { SimulatedDisk } from "../sim/disk.ts";
+import { LOG_ID, MirrorSide, MirrorWorld, ONE_WAY_MICROS, SAFE_MICROS } from "../mirror-world.ts";
+
+const SECOND = 1_000_000;
+
+describe("streaming", () => {
+  it("a mirror's segments are byte for byte the primary's", () => {
+    const world = new MirrorWorld();
+    world.join();
+    for (let i = 0; i < 200; i++) world.append(1000);
+    world.clock.advance(5 * SECOND);
+    expect(world.primary.state).toBe("streaming");
+    expect(world.log.segmentCount).toBeGreaterThan(2);
+    expect(world.primary.durableSequence).toBe(world.log.head.sequence);
+    expect(MirrorWorld.image(world.mirror.disk)).toBe(MirrorWorld.image(world.primaryDisk));
+  });
+
+  it("after a break the stream goes on from where the mirror stands", () => {
+    const world = new MirrorWorld();
+    world.join();
+    for (let i = 0; i < 20; i++) world.append();
+    world.clock.advance(SECOND);
+    const before = world.primary.statistics.recordsSent;
+    world.pipe.break("cable cut");
+    for (let i = 0; i < 5; i++) world.append();
+    world.clock.advance(SECOND);
+    expect(world.primary.state).toBe("disconnected");
+    world.join();
+    world.clock.advance(SECOND);
+    expect(world.primary.durableSequence).toBe(world.log.head.sequence);
+    expect(world.primary.statistics.recordsSent - before).toBe(5);
+  });
+
+  it("lag and bytes behind are zero only when the mirror has everything", () => {
+    const world = new MirrorWorld();
+    expect(world.primary.lagMicros).toBeNull();
+    expect(world.primary.bytesBehind).toBeGreaterThan(0);
+    world.join();
+    world.clock.advance(SECOND);
+    expect(world.primary.lagMicros).toBe(0);
+    expect(world.primary.bytesBehind).toBe(0);
+    world.append(1000);
+    world.clock.advance(ONE_WAY_MICROS / 2);
+    expect(world.primary.lagMicros).toBe(ONE_WAY_MICROS / 2);
+    expect(world.primary.bytesBehind).toBeGreaterThan(1000);
+    world.clock.advance(SECOND);
+    expect(world.primary.lagMicros).toBe(0);
+    expect(world.primary.bytesBehind).toBe(0);
+  });
+});
+
+describe("sync levels", () => {
+  it("network waits for the disk and the wire, not for the round trip", async () => {
+    const world = new MirrorWorld();
+    world.join();
+    world.clock.advance(SECOND);
+    const waited = await world.waited(world.append(), "network");
+    expect(waited).toBeGreaterThanOrEqual(SAFE_MICROS);
+    expect(waited).toBeLessThan(ONE_WAY_MICROS);
+    expect(world.pipe.a.hurries).toBeGreaterThan(0);
+  });
+
+  it("remote waits for the mirror's disk", async () => {
+    const world = new MirrorWorld();
+    world.join();
+    world.clock.advance(SECOND);
+    const waited = await world.waited(world.append(), "remote");
+    expect(waited).toBeGreaterThan(2 * ONE_WAY_MICROS);
+    expect(world.mirror.log?.durableSequence).toBe(world.log.head.sequence);
+  });
+
+  it("local waits for this disk only, and every stronger level includes it", async () => {
+    const world = new MirrorWorld();
+    world.join();
+    world.clock.advance(SECOND);
+    for (const level of ["local", "network", "remote"] as const) {
+      const sequence = world.append();
+      await world.waited(sequence, level);
+      expect(world.log.durableSequence).toBeGreaterThanOrEqual(sequence);
+    }
+  });
+
+  it("without a mirror in reach, block fails after its timeout with a reason", async () => {
+    const world = new MirrorWorld("block");
+    await expect(world.waited(world.append(), "network")).rejects.toThrow(/did not reach network/);
+    expect(world.clock.nowMicros()).toBeGreaterThanOrEqual(30 * SECOND);
+  });
+
+  it("eio fails as soon as the record is durable here", async () => {
+    const world = new MirrorWorld("eio");
+    await expect(world.waited(world.append(), "remote")).rejects.toMatchObject({
+      code: "UNREACHABLE",
+    });
+    expect(world.clock.nowMicros()).toBeLessThan(SECOND);
+  });
+
+  it("degrade answers at local, and counts it", async () => {
+    const world = new MirrorWorld("degrade");
+    const sequence = world.append();
+    await world.waited(sequence, "remote");
+    expect(world.log.durableSequence).toBeGreaterThanOrEqual(sequence);
+    expect(world.committer.statistics.degraded).toBe(1);
+  });
+
+  it("a wait that began before a break ends when the mirror has the record after all", async () => {
+    const world = new MirrorWorld("block");
+    world.join();
+    world.clock.advance(SECOND);
+    world.pipe.break("cable cut");
+    const sequence = world.append();
+    world.clock.schedule(3 * SECOND, () => world.join());
+    const waited = await world.waited(sequence, "remote");
+    expect(waited).toBeGreaterThan(3 * SECOND);
+    expect(world.mirror.log?.durableSequence).toBeGreaterThanOrEqual(sequence);
+  });
+});
+
+describe("histories", () => {
+  it("a tail that the primary lost in a crash gives way, and is kept aside", () => {
+    const world = new MirrorWorld();
+    world.join();
+    for (let i = 0; i < 10; i++) world.append();
+    world.clock.advance(SECOND);
+    const common = world.log.head.sequence;
+    // The disk as it is now survives; what comes after reaches the mirror only.
+    const survivor = copyOf(world);
+    for (let i = 0; i < 5; i++) world.append(50);
+    world.clock.advance(SECOND);
+    expect(world.mirror.log?.head.sequence).toBe(common + 5);
+    world.pipe.break("the primary's machine lost power");
+    world.reopen(survivor);
+    for (let i = 0; i < 8; i++) world.append(70);
+    world.join();
+    world.clock.advance(10 * SECOND);
+    expect(world.primary.state).toBe("streaming");
+    const lost = [1, 2, 3, 4, 5].map((i) => common + i);
+    expect(world.mirror.setAsideSequences).toEqual(lost);
+    expect(MirrorWorld.image(world.mirror.disk)).toBe(MirrorWorld.image(survivor));
+  });
+
+  it("the mirror of another log refuses, and says which logs they are", () => {
+    const world = new MirrorWorld();
+    const other = new MirrorSide(world.clock, new SimulatedDisk(world.clock.schedule));
+    other.create(helloOf(new Uint8Array(16).fill(9)));
+    other.session.attach(world.pipe.b);
+    world.pipe.join(world.primary, other.session);
+    world.clock.advance(SECOND);
+    expect(world.primary.state).toBe("refused");
+    expect(world.primary.reason).toContain("09090909");
+    expect(other.log?.head.sequence).toBe(0);
+  });
+
+  it("an old primary that comes back after a promotion is fenced", () => {
+    const world = new MirrorWorld();
+    world.join();
+    world.append();
+    world.clock.advance(SECOND);
+    world.mirror.log?.startEpoch(2 ** 32, 3);
+    world.pipe.break("the site was lost");
+    world.append();
+    world.join();
+    world.clock.advance(SECOND);
+    expect(world.primary.state).toBe("fenced");
+    expect(world.fencedBy).toContain("term 1");
+  });
+
+  it("two primaries that meet agree on which of them is the later", () => {
+    const old = new MirrorWorld();
+    const promoted = new MirrorWorld();
+    promoted.clock.advance(SECOND);
+    promoted.reopen(promoted.primaryDisk, 2 ** 32);
+    promoted.primary.attach(old.pipe.b);
+    old.pipe.join(old.primary, promoted.primary);
+    old.clock.advance(SECOND);
+    expect(old.primary.state).toBe("fenced");
+    expect(promoted.fencedBy).toBeNull();
+  });
+
+  it("a full mirror refuses with its reason, and is offered the log again", () => {
+    const world = new MirrorWorld();
+    const small = new SimulatedDisk(world.clock.schedule, { capacityBytes: 100 * 1024 });
+    const mirror = new MirrorSide(world.clock, small);
+    mirror.session.attach(world.pipe.b);
+    world.pipe.join(world.primary, mirror.session);
+    for (let i = 0; i < 60; i++) world.append(4000);
+    world.clock.advance(3 * SECOND);
+    expect(world.primary.state).toBe("refused");
+    expect(mirror.log?.durableSequence).toBeGreaterThan(0);
+    const refusals = world.primary.statistics.refusals;
+    world.clock.advance(10 * SECOND);
+    expect(world.primary.statistics.refusals).toBeGreaterThan(refusals);
+  });
+});
+
+describe("hostile input", () => {
+  it("a frame that claims an absurd length is refused before memory is taken", () => {
+    const header = Uint8Array.of(FRAME.records, 0, 0, 0, 0xff, 0xff, 0xff, 0xff);
+    expect(() => new FrameReader().push(header, () => {})).toThrow(SmfsError);
+  });
+
+  it("frames come out whole however the bytes are cut", () => {
+    const one = frame(FRAME.hello, Hello, helloOf(LOG_ID));
+    for (let cut = 1; cut < one.length; cut++) {
+      const seen: number[] = [];
+      const reader = new FrameReader();
+      reader.push(one.subarray(0, cut), (type) => seen.push(type));
+      expect(seen).toEqual([]);
+      reader.push(one.subarray(cut), (type, payload) => {
+        expect(Hello.decode(new DataView(payload.slice().buffer), 0).headSequence).toBe(1);
+        seen.push(type);
+      });
+      expect(seen).toEqual([FRAME.hello]);
+    }
+  });
+
+  it.each([1, 2, 3, 4, 5, 6, 7, 8])(
+    "random bytes change nothing and end in a refusal (seed %i)",
+    (seed) => {
+      const prng = new Prng(seed);
+      const world = new MirrorWorld();
+      world.join();
+      world.append();
+      world.clock.advance(SECOND);
+      const before = world.mirror.log?.head.sequence;
+      for (let i = 0; i < 50; i++) {
+        const noise = prng.fill(new Uint8Array(8 + prng.below(200)));
+        if (prng.chance(0.5)) noise.set([1 + prng.below(8), 0, 0, 0, prng.below(64), 0, 0, 0]);
+        world.mirror.session.onData(noise);
+        world.primary.onData(noise);
+      }
+      expect(world.mirror.log?.head.sequence).toBe(before);
+    },
+  );
+});
+
+function helloOf(logId: Uint8Array): Hello {
+  return {
+    version: PROTOCOL_VERSION,
+    logId,
+    writerId: new Uint8Array(16),
+    epoch: 1,
+    headSequence: 1,
+    segmentBytes: 64 * 1024,
+    maxRecordBytes: 16 * 1024,
+  };
+}
+
+/** A disk with the same content, as a snapshot of the machine would hold. */
+function copyOf(world: MirrorWorld): SimulatedDisk {
+  const copy = new SimulatedDisk(world.clock.schedule);
+  for (const { segment, bytes } of world.primaryDisk.list()) {
+    copy.allocate(segment, bytes);
+    copy.write(segment, 0, [world.primaryDisk.readSync(segment, 0, bytes)], () => {});
+  }
+  world.clock.advance(SECOND);
+  return copy;
+}
