@@ -51,6 +51,7 @@ const NO_OPTIONS: AppendOptions = {};
 export class Log implements LogWriter, LogFollower {
   readonly id: Uint8Array;
   private state: "open" | "being cut" | "closed" = "open";
+  private fencedBy: string | null = null;
   private readonly options: ResolvedOptions;
   private readonly counters = newCounters();
   private readonly listeners = new Set<() => void>();
@@ -195,8 +196,14 @@ export class Log implements LogWriter, LogFollower {
     return at;
   }
 
+  /** A later term exists somewhere: from here on every append is refused as FENCED. */
+  fence(reason: string): void {
+    this.fencedBy = reason;
+  }
+
   private refuseUnlessOpen(): void {
     if (this.pipeline.failure !== null) throw this.pipeline.failure;
+    if (this.fencedBy !== null) throw new SmfsError("FENCED", this.fencedBy);
     if (this.state !== "open") throw new SmfsError("BUSY", `the log is ${this.state}`);
   }
 
