@@ -192,20 +192,6 @@ describe("writes", () => {
     body[2] = u32(4);
     expect(harness.ask({ opcode: OPCODES.WRITE }, ...body).errno).toBe(ERRNO.EINVAL);
   });
-
-  it("AWriteWithoutTheRightToKeepThemClearsTheSetIdBits", () => {
-    const harness = new Harness();
-    const { inode, handle } = create(harness, "f");
-    const ask = (writeFlags: number): number => {
-      const opcode = OPCODES.SETATTR;
-      harness.ask({ opcode, node: inode }, ...setattrBody(abi.FATTR.MODE, { mode: 0o106755 }));
-      const write = writeBody(handle, 0, [1], writeFlags);
-      harness.ask({ opcode: OPCODES.WRITE, node: inode }, ...write);
-      return attributesOf(harness, inode).mode;
-    };
-    expect(ask(0)).toBe(0o106755);
-    expect(ask(abi.WRITE_KILL_SUIDGID)).toBe(0o100755);
-  });
 });
 
 /** fuse_setattr_in, 88 bytes. */
@@ -243,21 +229,6 @@ describe("attributes", () => {
     const body = setattrBody(abi.FATTR.MTIME, { mtime: -2 });
     harness.ask({ opcode: OPCODES.SETATTR, node: inode }, ...body);
     expect(attributesOf(harness, inode)).toMatchObject({ mtime: -2, mtimeNanos: 999_999_999 });
-  });
-
-  it("ChownOfAFileClearsItsSetIdBitsAndOfADirectoryDoesNot", () => {
-    const harness = new Harness();
-    const { inode } = create(harness, "f");
-    for (const [node, after] of [
-      [inode, 0o100755],
-      [1, 0o046755],
-    ] as const) {
-      const mode = setattrBody(abi.FATTR.MODE, { mode: 0o6755 });
-      harness.ask({ opcode: OPCODES.SETATTR, node }, ...mode);
-      const owner = setattrBody(abi.FATTR.UID, { uid: 12 });
-      harness.ask({ opcode: OPCODES.SETATTR, node }, ...owner);
-      expect(attributesOf(harness, node)).toMatchObject({ uid: 12, mode: after });
-    }
   });
 });
 

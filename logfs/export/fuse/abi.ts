@@ -90,12 +90,9 @@ export const FATTR = {
   FH: 1 << 6,
   ATIME_NOW: 1 << 7,
   MTIME_NOW: 1 << 8,
-  KILL_SUIDGID: 1 << 11,
 } as const;
 
 export const FOPEN_KEEP_CACHE = 1 << 1;
-export const OPEN_KILL_SUIDGID = 1 << 0;
-export const WRITE_KILL_SUIDGID = 1 << 2;
 export const FSYNC_FDATASYNC = 1 << 0;
 
 /** fcntl.h of x86 and arm64 (include/uapi/asm-generic/fcntl.h); O_SYNC contains O_DSYNC. */
@@ -108,12 +105,8 @@ export const O_APPEND = 0o2000;
 export const O_DSYNC = 0o10000;
 export const O_SYNC = 0o4010000;
 
-/** st_mode bits (include/uapi/linux/stat.h). */
-export const S_IFMT = 0o170000;
+/** st_mode of a directory (include/uapi/linux/stat.h). */
 export const S_IFDIR = 0o040000;
-export const S_ISUID = 0o4000;
-export const S_ISGID = 0o2000;
-export const S_IXGRP = 0o010;
 
 export const InHeader = struct("fuse_in_header", {
   length: u32("bytes of the whole request"),
@@ -234,14 +227,14 @@ export const LinkIn = struct("fuse_link_in", { oldNode: u64("inode that gets ano
 
 export const OpenIn = struct("fuse_open_in", {
   flags: u32("open(2), without O_CREAT and O_EXCL"),
-  openFlags: u32("FUSE_OPEN_KILL_SUIDGID"),
+  openFlags: u32("whether set-id bits go, which the file system knows"),
 });
 
 export const CreateIn = struct("fuse_create_in", {
   flags: u32("open(2)"),
   mode: u32("type and permissions, the umask applied"),
   umask: u32("applied already"),
-  openFlags: u32("FUSE_OPEN_KILL_SUIDGID"),
+  openFlags: u32("whether set-id bits go, which the file system knows"),
 });
 
 export const OpenOut = struct("fuse_open_out", {

@@ -1,11 +1,10 @@
 /** Open files: OPEN, CREATE, READ, WRITE, RELEASE, FSYNC, FALLOCATE, LSEEK. */
 import { fail } from "../../../../lib/errors.ts";
-import type { Attributes, MaybePromise, OpenOptions, SyncRequest } from "../../../core/vfs.ts";
+import type { Attributes, OpenOptions, SyncRequest } from "../../../core/vfs.ts";
 import * as abi from "../abi.ts";
 import { putEntry } from "../attributes.ts";
 import { operation, type Context } from "../context.ts";
-import { andThen, orElse } from "../maybe-promise.ts";
-import { killSetId } from "./set-id.ts";
+import { orElse } from "../maybe-promise.ts";
 
 function optionsOf(flags: number): OpenOptions {
   const mode = flags & abi.O_ACCMODE;
@@ -35,31 +34,10 @@ function release(context: Context, handle: number): void {
   if (released instanceof Promise) void released;
 }
 
-/** Opening truncated the file, so the set-id bits may have to go; an open that fails there is none. */
-function afterOpen<T>(
-  context: Context,
-  inode: number,
-  openFlags: number,
-  opened: T,
-  handle: number,
-): MaybePromise<T> {
-  if ((openFlags & abi.OPEN_KILL_SUIDGID) === 0) return opened;
-  const cleared = orElse(
-    () => killSetId(context, inode),
-    (error: unknown) => {
-      release(context, handle);
-      throw error;
-    },
-  );
-  return andThen(cleared, () => opened);
-}
-
 export const open = operation<number>({
-  run(context, request) {
-    const { flags, openFlags } = request.take(abi.OpenIn);
-    return andThen(context.vfs.open(request, request.node, optionsOf(flags)), (handle) =>
-      afterOpen(context, request.node, openFlags, handle, handle),
-    );
+  run({ vfs }, request) {
+    const { flags } = request.take(abi.OpenIn);
+    return vfs.open(request, request.node, optionsOf(flags));
   },
   encode(_context, reply, handle) {
     reply.put(abi.OpenOut, { handle, openFlags: OPEN_FLAGS });
@@ -73,14 +51,11 @@ interface Created {
 }
 
 export const create = operation<Created>({
-  run(context, request) {
-    const { flags, mode, openFlags } = request.take(abi.CreateIn);
+  run({ vfs }, request) {
+    const { flags, mode } = request.take(abi.CreateIn);
     const exclusive = (flags & abi.O_EXCL) !== 0;
-    const options = optionsOf(flags);
-    return andThen(
-      context.vfs.create(request, request.node, request.takeName(), mode, exclusive, options),
-      (created) => afterOpen(context, created.attributes.inode, openFlags, created, created.handle),
-    );
+    const name = request.takeName();
+    return vfs.create(request, request.node, name, mode, exclusive, optionsOf(flags));
   },
   encode(context, reply, { attributes, handle }) {
     putEntry(context, reply, attributes);
@@ -105,12 +80,9 @@ export const read = operation<Uint8Array[]>({
 });
 
 export const write = operation<number>({
-  run(context, request) {
-    const { handle, offset, size, ioFlags, flags } = request.take(abi.ReadWriteIn);
-    const data = request.takeBytes(size);
-    const written = context.vfs.write(handle, offset, data, syncRequestOf(flags));
-    if ((ioFlags & abi.WRITE_KILL_SUIDGID) === 0) return written;
-    return andThen(written, (count) => andThen(killSetId(context, request.node), () => count));
+  run({ vfs }, request) {
+    const { handle, offset, size, flags } = request.take(abi.ReadWriteIn);
+    return vfs.write(handle, offset, request.takeBytes(size), syncRequestOf(flags));
   },
   encode({ statistics }, reply, size) {
     statistics.writtenBytes += size;

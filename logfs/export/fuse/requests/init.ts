@@ -2,7 +2,7 @@
  * INIT: version and features. What is used of the kernel's offer, and why:
  *
  * - MAX_PAGES and BIG_WRITES: requests of 1 MiB instead of 128 KiB.
- * - HANDLE_KILLPRIV_V2: set-id bits are cleared here, so the kernel does not ask for
+ * - HANDLE_KILLPRIV_V2: the file system clears set-id bits itself, so the kernel does not ask for
  *   `security.capability` before every write.
  * - ATOMIC_O_TRUNC, NO_OPENDIR_SUPPORT: fewer requests for open.
  * - READDIRPLUS_AUTO: attributes come with a listing when the reader looks at them.

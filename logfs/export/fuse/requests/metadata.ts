@@ -1,17 +1,9 @@
 /** GETATTR, SETATTR, ACCESS, STATFS. */
-import type {
-  AttributeChanges,
-  Attributes,
-  FsStatistics,
-  MaybePromise,
-} from "../../../core/vfs.ts";
+import type { AttributeChanges, Attributes, FsStatistics } from "../../../core/vfs.ts";
 import { AccessIn, FATTR, SetattrIn, StatfsOut } from "../abi.ts";
 import type { Infer } from "../../../../lib/codec.ts";
 import { putAttributes } from "../attributes.ts";
-import { operation, type Context } from "../context.ts";
-import { andThen } from "../maybe-promise.ts";
-import type { Request } from "../request.ts";
-import { clear, isDirectory, withoutSetId } from "./set-id.ts";
+import { operation } from "../context.ts";
 
 export const getattr = operation<Attributes>({
   run: ({ vfs }, request) => vfs.getattr(request.node),
@@ -19,31 +11,13 @@ export const getattr = operation<Attributes>({
 });
 
 export const setattr = operation<Attributes>({
-  run(context, request) {
+  run({ vfs }, request) {
     const wanted = request.take(SetattrIn);
-    const changes = changesOf(wanted);
     const handle = (wanted.valid & FATTR.FH) === 0 ? undefined : wanted.handle;
-    const apply = () => context.vfs.setattr(request, request.node, changes, handle);
-    if ((wanted.valid & (FATTR.UID | FATTR.GID)) !== 0 && changes.mode === undefined)
-      return changeOwner(context, request, changes);
-    if ((wanted.valid & FATTR.KILL_SUIDGID) === 0) return apply();
-    return andThen(apply(), (attributes) => clear(context, attributes));
+    return vfs.setattr(request, request.node, changesOf(wanted), handle);
   },
   encode: (context, reply, attributes) => putAttributes(context, reply, attributes),
 });
-
-/** chown(2) clears a file's set-id bits whoever asks, in the same step as the owner changes. */
-function changeOwner(
-  context: Context,
-  request: Request,
-  changes: AttributeChanges,
-): MaybePromise<Attributes> {
-  return andThen(context.vfs.getattr(request.node), ({ mode }) => {
-    const kept = isDirectory(mode) ? mode : withoutSetId(mode);
-    const all = kept === mode ? changes : { ...changes, mode: kept };
-    return context.vfs.setattr(request, request.node, all);
-  });
-}
 
 function changesOf(wanted: Infer<typeof SetattrIn>): AttributeChanges {
   const has = (bit: number): boolean => (wanted.valid & bit) !== 0;
