@@ -1,66 +1,221 @@
 import { describe, expect, test } from "vitest";
-import type { RawRecord } from "../../logfs/core/log/api.ts";
-import { Log } from "../../logfs/core/log/log.ts";
-import type { LogOptions } from "../../logfs/core/log/options.ts";
-import { SimulatedDisk } from "../sim/disk.ts";
-import { VirtualClock } from "../sim/clock.ts";
-import { Prng } from "../../lib/prng.ts";
-
-const LOG_ID = Uint8Array.from({ length: 16 }, (_, i) => i + 1);
-const SMALL: LogOptions = { segmentBytes: 16384, allocationBytes: 4096, maxRecordBytes: 8192 };
-
-function world(options: LogOptions = SMALL) {
-  const clock = new VirtualClock();
-  const disk = new SimulatedDisk(clock.schedule);
-  const log = Log.create(disk, { logId: LOG_ID, ...options }, clock);
-  return { clock, disk, log };
-}
-
-const body = (length: number, seed = length) => new Prng(seed).fill(new Uint8Array(length));
-
-function append(log: Log, length: number) {
-  return log.append(16, 8, [body(length)], (m) => m.fill(7));
-}
+import { equalBytes } from "../../lib/bytes.ts";
+import { readSegmentHeader } from "../../logfs/core/log/segment.ts";
+import { readRecord, recordParts } from "../../logfs/core/log/record.ts";
+import { KIND } from "../../logfs/core/log/format.ts";
+import { bodyOf, codeOf, LogWorld } from "../sim/log-world.ts";
 
 describe("appending", () => {
-  test("RecordsComeBackAfterAKill", () => {
-    const { clock, disk, log } = world();
-    log.startEpoch(1, 1);
-    for (let i = 0; i < 50; i++) append(log, 1000);
-    let durable = false;
-    log.whenDurable(log.head.sequence, (e) => {
-      expect(e).toBeNull();
-      durable = true;
+  test("a record comes back with the parts it was given", () => {
+    const world = new LogWorld();
+    const at = world.log.append(KIND.update, 3, [bodyOf(5), bodyOf(10)], (metadata, place) => {
+      metadata.set([place.sequence, place.segment, place.offset]);
     });
-    clock.drain();
-    expect(durable).toBe(true);
-    disk.killProcess(new Prng(1));
-    const again = Log.recover(disk, SMALL, clock);
-    if (!again.ok) throw again.failure;
-    expect(again.log.head).toEqual(log.head);
-    const all: RawRecord[] = [];
-    const next = () => {
-      again.log.readRecords((all.at(-1)?.sequence ?? 0) + 1, 4000, (e, rs) => {
-        expect(e).toBeNull();
-        all.push(...rs);
-        if (rs.length > 0) next();
-      });
-    };
-    next();
-    clock.drain();
-    expect(all.map((r) => r.sequence)).toEqual(
-      Array.from({ length: log.head.sequence }, (_, i) => i + 1),
-    );
-    const mirrorDisk = new SimulatedDisk(clock.schedule);
-    const mirror = Log.create(mirrorDisk, { logId: LOG_ID, ...SMALL }, clock);
-    for (const r of all) mirror.appendRaw(r.bytes);
-    clock.drain();
-    expect(mirror.head).toEqual(log.head);
-    for (const { segment } of disk.list()) {
-      const a = disk.readSync(segment, 0, 16384);
-      const b = mirrorDisk.readSync(segment, 0, 16384);
-      const n = Math.min(a.length, b.length);
-      expect(a.subarray(0, n)).toEqual(b.subarray(0, n));
+    const [record] = world.readRecords(1, 1);
+    const bytes = record?.bytes ?? new Uint8Array(0);
+    const { metadata, body } = recordParts(bytes, readRecord(bytes));
+    expect([...metadata]).toEqual([1, 1, 64]);
+    expect([...body]).toEqual([...bodyOf(5), ...bodyOf(10)]);
+    expect(at).toEqual({ segment: 1, offset: 64, sequence: 1, bodyOffset: 64 + 96 + 3 });
+    const address = { segment: 1, offset: at.bodyOffset };
+    expect(world.await((done) => world.log.read(address, 15, done))).toEqual(body);
+  });
+
+  test("a record over the limit is refused before `fill` is called", () => {
+    const world = new LogWorld();
+    const call = () => world.log.append(KIND.update, 8000, [bodyOf(200)], () => expect.fail());
+    expect(codeOf(call)).toBe("TOO_LARGE");
+    expect(world.log.head.sequence).toBe(0);
+  });
+
+  test("what is appended while a write is under way shares the next write", () => {
+    const world = new LogWorld();
+    for (let i = 0; i < 30; i++) world.append(100);
+    world.clock.advance(500);
+    expect(world.log.writtenSequence).toBe(30);
+    expect(world.log.statistics.writes).toBe(2);
+  });
+
+  test("one sync serves everybody who waited for it, in order of sequence", () => {
+    const world = new LogWorld();
+    const order: number[] = [];
+    for (let i = 0; i < 10; i++) world.append(100);
+    for (const sequence of [7, 3, 10, 1]) {
+      world.log.whenDurable(sequence, () => order.push(sequence));
     }
+    world.clock.drain();
+    expect(order).toEqual([1, 3, 7, 10]);
+    expect(world.log.statistics.syncs).toBeLessThanOrEqual(2);
+  });
+
+  test("a sync vouches only for what was written when it began", () => {
+    const world = new LogWorld({}, { writeMicros: 100, syncMicros: 10_000 });
+    world.append(100);
+    world.log.whenDurable(1, () => {});
+    world.clock.advance(200);
+    world.append(100);
+    world.clock.advance(10_000);
+    expect(world.log.writtenSequence).toBe(2);
+    expect(world.log.durableSequence).toBe(1);
+  });
+
+  test("records that nobody waits for are durable after the commit interval", () => {
+    const world = new LogWorld({ commitIntervalMicros: 500_000 });
+    world.append(100);
+    world.clock.advance(400_000);
+    expect(world.log.durableSequence).toBe(0);
+    world.clock.advance(200_000);
+    expect(world.log.durableSequence).toBe(1);
+  });
+
+  test("an answer that is there already is given at once", () => {
+    const world = new LogWorld();
+    world.append(100);
+    world.settle();
+    let answers = 0;
+    world.log.whenWritten(1, () => answers++);
+    world.log.whenDurable(1, () => answers++);
+    expect(answers).toBe(2);
+  });
+
+  test("subscribers hear appends, writes and syncs until they stop", () => {
+    const world = new LogWorld();
+    let heard = 0;
+    const stop = world.log.subscribe(() => heard++);
+    world.append(100);
+    expect(heard).toBe(1);
+    world.settle();
+    expect(heard).toBe(3);
+    stop();
+    world.append(100);
+    expect(heard).toBe(3);
+  });
+
+  test("close makes everything durable and refuses what comes later", () => {
+    const world = new LogWorld();
+    world.append(100);
+    world.await<undefined>((done) => world.log.close((error) => done(error, undefined)));
+    expect(world.log.durableSequence).toBe(1);
+    expect(codeOf(() => world.append(100))).toBe("BUSY");
+  });
+});
+
+describe("segments", () => {
+  test("a full segment ends with a seal and the next one knows the newest checkpoint", () => {
+    const world = new LogWorld();
+    const checkpoint = world.append(100, { kind: KIND.checkpoint });
+    while (world.log.endAddress.segment === 1) world.append(1000);
+    world.settle();
+    const records = world.records();
+    const seal = records.findLast(({ bytes }) => readRecord(bytes).kind === KIND.seal);
+    const header = readSegmentHeader(world.disk.readSync(2, 0, 64), 2);
+    expect(header.firstSequence).toBe((seal?.sequence ?? 0) + 1);
+    expect(header.checkpointSegment).toBe(1);
+    expect(header.checkpointOffset).toBe(checkpoint.offset);
+    expect(world.disk.list()[0]?.bytes).toBeLessThanOrEqual(16384);
+  });
+
+  test("a segment is not written to before the one in front is durable", () => {
+    const world = new LogWorld({}, { writeMicros: 10, syncMicros: 100_000 });
+    while (world.log.endAddress.segment === 1) world.append(1000);
+    world.clock.advance(50_000);
+    expect(world.disk.readSync(2, 0, 4).every((byte) => byte === 0)).toBe(true);
+    world.clock.drain();
+    expect(world.disk.readSync(2, 0, 4).every((byte) => byte === 0)).toBe(false);
+  });
+
+  test("bytes are read across the border between disk and memory", () => {
+    const world = new LogWorld({ tailBytes: 0, segmentBytes: 2 ** 20, maxRecordBytes: 2 ** 19 });
+    const first = world.append(400_000);
+    world.append(400_000);
+    const last = world.append(200_000);
+    world.settle();
+    world.clock.drain();
+    const length = last.bodyOffset + 200_000 - first.bodyOffset;
+    const bytes = world.await<Uint8Array>((done) => {
+      world.log.read({ segment: first.segment, offset: first.bodyOffset }, length, done);
+    });
+    expect(equalBytes(bytes, world.disk.readSync(1, first.bodyOffset, length))).toBe(true);
+    expect(world.log.statistics.diskReads).toBeGreaterThan(0);
+  });
+
+  test("a read that ends past the log, or in no segment, is an error with the address", () => {
+    const world = new LogWorld();
+    world.append(100);
+    const past = () =>
+      world.await((done) => world.log.read({ segment: 1, offset: 200 }, 5000, done));
+    expect(past).toThrow(/5000 bytes at segment 1 offset 200 end past the log/);
+    const nowhere = () =>
+      world.await((done) => world.log.read({ segment: 9, offset: 64 }, 1, done));
+    expect(codeOf(nowhere)).toBe("NOT_FOUND");
+  });
+
+  test("freed bytes leave the live count of their segment", () => {
+    const world = new LogWorld();
+    const at = world.append(1000);
+    const before = world.log.liveBytes(1);
+    world.log.free({ segment: 1, offset: at.bodyOffset }, 1000);
+    expect(world.log.liveBytes(1)).toBe(before - 1000);
+    const table = world.log.liveTable();
+    world.settle();
+    const again = world.reopen();
+    expect(again.liveBytes(1)).toBe(before);
+    again.restoreLive(table);
+    expect(again.liveBytes(1)).toBe(before - 1000);
+  });
+});
+
+describe("a full disk", () => {
+  const full = { capacityBytes: 20480, reserveBytes: 8192 };
+
+  test("refuses an append before anything changed, and everything stays readable", () => {
+    const world = new LogWorld({}, full);
+    const refused = fillUp(world);
+    expect(refused).toBe("NO_SPACE");
+    const { head } = world.log;
+    expect(codeOf(() => world.append(2000))).toBe("NO_SPACE");
+    expect(world.log.head).toEqual(head);
+    expect(world.settle()).toBeNull();
+    expect(world.records().length).toBe(head.sequence);
+    expect(world.reopen().head).toEqual(head);
+  });
+
+  test("gives the reserve to operations that free space", () => {
+    const world = new LogWorld({}, full);
+    fillUp(world);
+    expect(codeOf(() => world.append(2000, { privileged: true }))).toBeUndefined();
+    expect(world.log.statistics.reserveReleases).toBe(1);
+    expect(world.settle()).toBeNull();
+  });
+
+  function fillUp(world: LogWorld): string | undefined {
+    for (let i = 0; i < 100; i++) {
+      const code = codeOf(() => world.append(2000));
+      if (code !== undefined) return code;
+    }
+    return undefined;
+  }
+});
+
+describe("a device that fails", () => {
+  test("a failed write fails everyone who waits, and nothing is taken any more", () => {
+    const world = new LogWorld();
+    world.disk.failNextWrite({ kind: "short", bytes: 70 });
+    world.append(100);
+    expect(world.settle()?.message).toMatch(/write of \d+ bytes at segment 1 offset 0 failed/);
+    expect(codeOf(() => world.append(100))).toBe("IO");
+    expect(world.log.durableSequence).toBe(0);
+  });
+
+  test("a failed sync is never tried again", () => {
+    const world = new LogWorld();
+    world.append(100);
+    world.disk.failNextSync("simulated disk: EIO");
+    expect(world.settle()?.message).toMatch(/sync of segment 1 failed: simulated disk: EIO/);
+    const { syncs } = world.disk.statistics;
+    expect(world.settle()).not.toBeNull();
+    world.clock.advance(10_000_000);
+    expect(world.disk.statistics.syncs).toBe(syncs);
+    expect(world.log.failure).not.toBeNull();
   });
 });

@@ -151,9 +151,9 @@ export class Pipeline {
     if (error !== null) return this.fail(`sync of segment ${segment}`, error);
     this.counters.recordsSynced += covered - this.durableSequence;
     this.durableSequence = covered;
+    wake(this.durableWaiters, covered);
     this.pump();
     this.armTimer();
-    wake(this.durableWaiters, covered);
     this.onProgress();
   }
 

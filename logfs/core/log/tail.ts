@@ -11,6 +11,7 @@ import { viewOf } from "../../../lib/codec.ts";
 
 /** Holds three of the largest writes that FUSE sends (1 MiB) with their headers. */
 const CHUNK_BYTES = 3 * 2 ** 20 + 64 * 1024;
+const MIN_CHUNK_BYTES = 64 * 1024;
 /** Chunks that were dropped and are filled again: fresh memory costs more than the copy into it. */
 const MAX_SPARE_CHUNKS = 4;
 
@@ -54,7 +55,8 @@ export class TailBuffer {
     headSequence: number,
   ) {
     this.budgetBytes = limits.tailBytes;
-    this.chunkBytes = Math.min(CHUNK_BYTES, limits.segmentBytes);
+    const share = Math.max(MIN_CHUNK_BYTES, Math.floor(limits.tailBytes / 4));
+    this.chunkBytes = Math.min(CHUNK_BYTES, share, limits.segmentBytes);
     this.lastWrittenSequence = headSequence;
   }
 

@@ -1,0 +1,243 @@
+import { describe, expect, test } from "vitest";
+import { crc32c } from "../../lib/crc32c.ts";
+import { Prng } from "../../lib/prng.ts";
+import { KIND, RecordHeader, SegmentHeader } from "../../logfs/core/log/format.ts";
+import { scanRecords } from "../../logfs/core/log/scan.ts";
+import { LOG_ID, LogWorld } from "../sim/log-world.ts";
+
+/** Three durable records, then `loose` more that were written and not synced. */
+function worldWith(loose: number): LogWorld {
+  const world = new LogWorld();
+  for (let i = 0; i < 3; i++) world.append(300);
+  world.settle();
+  for (let i = 0; i < loose; i++) world.append(300);
+  world.clock.advance(1000);
+  return world;
+}
+
+function failureOf(world: LogWorld, options = {}) {
+  const recovered = world.recover(options);
+  if (recovered.ok) throw new Error(`recovered at ${recovered.log.head.sequence}`);
+  return recovered.failure;
+}
+
+describe("what survives", () => {
+  test("everything written survives the end of the process", () => {
+    const world = worldWith(4);
+    const { head } = world.log;
+    world.kill();
+    expect(world.reopen().head).toEqual(head);
+    expect(world.records().map((record) => record.sequence)).toEqual([1, 2, 3, 4, 5, 6, 7]);
+  });
+
+  test("everything synced survives the loss of power", () => {
+    const world = worldWith(0);
+    const { head } = world.log;
+    world.append(300);
+    world.disk.crash(new Prng(7));
+    expect(world.reopen().head.sequence).toBeGreaterThanOrEqual(head.sequence);
+  });
+
+  test("the log goes on where it was, in the same chain", () => {
+    const world = worldWith(2);
+    world.kill();
+    world.reopen();
+    world.append(300);
+    world.settle();
+    world.kill();
+    expect(world.reopen().head.sequence).toBe(6);
+  });
+
+  test("the newest checkpoint is found in the last segment or in its header", () => {
+    const world = new LogWorld();
+    const old = world.append(100, { kind: KIND.checkpoint });
+    while (world.log.endAddress.segment < 3) world.append(1000);
+    world.settle();
+    expect(world.reopen().checkpoint).toEqual({ segment: old.segment, offset: old.offset });
+    const young = world.append(100, { kind: KIND.checkpoint });
+    world.settle();
+    expect(world.reopen().checkpoint).toEqual({ segment: young.segment, offset: young.offset });
+  });
+});
+
+describe("a torn tail", () => {
+  test("is cut at the first record that does not verify", () => {
+    const world = worldWith(2);
+    const at = { segment: 1, offset: world.log.endAddress.offset - 200 };
+    world.kill();
+    world.disk.flipBit(1, at.offset, 3);
+    const recovered = world.recover();
+    if (!recovered.ok) throw recovered.failure;
+    expect(recovered.log.head.sequence).toBe(4);
+    expect(recovered.report.cutAt).toEqual(recovered.log.endAddress);
+    expect(recovered.log.statistics.tornTailsCut).toBe(1);
+    const rest = world.disk.readSync(1, recovered.log.endAddress.offset, 4096);
+    expect(rest.every((byte) => byte === 0)).toBe(true);
+  });
+
+  test("may have a hole with records behind it that vouch for nothing", () => {
+    const world = worldWith(4);
+    const hole = 64 + 4 * 408;
+    world.kill();
+    world.disk.overwrite(1, hole, new Uint8Array(408));
+    expect(world.reopen().head.sequence).toBe(4);
+  });
+
+  test("of a file that ends early is cut too", () => {
+    const world = worldWith(1);
+    world.kill();
+    world.disk.truncate(1, world.log.endAddress.offset - 100);
+    expect(world.reopen().head.sequence).toBe(3);
+    world.append(300);
+    expect(world.settle()).toBeNull();
+  });
+});
+
+describe("damage", () => {
+  test("to a record that was durable once keeps the log closed, and says where", () => {
+    const world = worldWith(1);
+    world.kill();
+    world.disk.flipBit(1, 64 + 408 + 200, 0);
+    const failure = failureOf(world);
+    expect(failure.code).toBe("DAMAGED");
+    expect(failure.message).toMatch(/^segment 1 offset 472: .*record 2 is lost, but record 4 at/);
+  });
+
+  test("is the primary's to send again when this log only followed", () => {
+    const world = worldWith(1);
+    world.kill();
+    world.disk.flipBit(1, 64 + 408 + 200, 0);
+    const recovered = world.recover({ follower: true });
+    if (!recovered.ok) throw recovered.failure;
+    expect(recovered.log.head.sequence).toBe(1);
+    expect(recovered.report.cutWasVouched).toBe(true);
+  });
+
+  test("to a sealed segment's header, or its absence, is refused", () => {
+    const world = new LogWorld();
+    while (world.log.endAddress.segment < 3) world.append(1000);
+    world.settle();
+    const other = world.disk.copy(world.clock.schedule);
+    other.remove(2);
+    world.disk.flipBit(1, 20, 1);
+    expect(failureOf(world).message).toMatch(/segment 1 offset 0: has a header whose checksum/);
+  });
+
+  test("of a missing segment is refused", () => {
+    const world = new LogWorld();
+    while (world.log.endAddress.segment < 3) world.append(1000);
+    world.settle();
+    world.disk.remove(2);
+    expect(failureOf(world).message).toBe("segment 2 is missing");
+  });
+
+  test("to the last segment's header is refused when its records were durable", () => {
+    const world = new LogWorld();
+    while (world.log.endAddress.segment < 2) world.append(1000);
+    world.settle();
+    world.append(100);
+    world.settle();
+    world.kill();
+    world.disk.flipBit(2, 20, 1);
+    expect(failureOf(world).message).toMatch(/^segment 2 offset 0: has a header whose checksum/);
+  });
+
+  test("of a misdirected write is found out by the address in the record", () => {
+    const world = new LogWorld();
+    world.append(300);
+    world.settle();
+    const length = 408;
+    world.disk.failNextWrite({ kind: "misdirected", byBytes: length });
+    world.append(300);
+    world.settle();
+    world.append(300);
+    world.settle();
+    world.append(300);
+    world.settle();
+    expect(failureOf(world).message).toMatch(/^segment 1 offset 472: /);
+  });
+
+  test("that the device reports is an error with the address", () => {
+    const world = worldWith(0);
+    world.disk.makeUnreadable(1, 600);
+    expect(failureOf(world)).toMatchObject({ code: "IO" });
+    expect(failureOf(world).message).toMatch(/segment 1 offset 512: unreadable sector/);
+  });
+});
+
+describe("a crash at the roll", () => {
+  test("a next segment that was only allocated is removed", () => {
+    const world = new LogWorld({}, { syncMicros: 100_000 });
+    while (world.log.endAddress.segment < 2) world.append(1000);
+    world.clock.advance(50_000);
+    world.kill();
+    expect(world.disk.list().length).toBe(2);
+    const recovered = world.recover();
+    if (!recovered.ok) throw recovered.failure;
+    expect(recovered.report.removedSegments).toBe(1);
+    const sealed = recovered.log.head;
+    world.log = recovered.log;
+    const at = world.append(1000);
+    expect(at).toMatchObject({ segment: 2, offset: 64, sequence: sealed.sequence + 1 });
+    world.settle();
+    expect(world.reopen().head.sequence).toBe(sealed.sequence + 1);
+  });
+
+  test("a log that was never completed is not found, and can be created", () => {
+    const world = new LogWorld();
+    world.kill(3);
+    world.disk.overwrite(1, 0, new Uint8Array(64));
+    expect(failureOf(world).code).toBe("NOT_FOUND");
+    expect(world.disk.list()).toEqual([]);
+  });
+});
+
+describe("versions", () => {
+  test("a newer record or segment is refused as newer, not as damaged", () => {
+    for (const [offset, struct] of [
+      [64, RecordHeader],
+      [0, SegmentHeader],
+    ] as const) {
+      const world = worldWith(0);
+      const checksumAt = offset + struct.offsetOf("headerChecksum");
+      const bytes = world.disk.readSync(1, offset, checksumAt - offset);
+      bytes.set([2, 0], struct.offsetOf("version"));
+      world.disk.overwrite(1, offset, bytes);
+      const sum = new Uint8Array(Uint32Array.of(crc32c(bytes)).buffer);
+      world.disk.overwrite(1, checksumAt, sum);
+      expect(failureOf(world)).toMatchObject({ code: "NEWER_VERSION" });
+    }
+  });
+});
+
+describe("scanning", () => {
+  test("walks all segments and gives each record's parts checked", () => {
+    const world = new LogWorld();
+    while (world.log.endAddress.segment < 4) world.append(700);
+    world.settle();
+    const start = { segment: 1, offset: 0, logId: LOG_ID, after: { sequence: 0, checksum: 0 } };
+    let records = 0;
+    const end = scanRecords(world.disk, start, null, (record) => {
+      records++;
+      return record.metadata() !== null && record.body() !== null;
+    });
+    expect(records).toBe(world.log.head.sequence);
+    expect(end).toMatchObject({ reason: "end", ...world.log.endAddress });
+  });
+
+  test("stops at damage with the place and a sentence, and tells which part is broken", () => {
+    const world = worldWith(0);
+    world.disk.flipBit(1, 64 + 408 + 150, 1);
+    const start = { segment: 1, offset: 64, logId: LOG_ID, after: null };
+    const broken: number[] = [];
+    scanRecords(world.disk, start, null, (record) => {
+      if (record.body() === null) broken.push(record.header.sequence);
+      expect(record.metadata()).not.toBeNull();
+      return true;
+    });
+    expect(broken).toEqual([2]);
+    world.disk.flipBit(1, 64 + 408 + 10, 1);
+    const end = scanRecords(world.disk, start, null, () => true);
+    expect(end).toMatchObject({ reason: "damage", code: "DAMAGED", segment: 1, offset: 472 });
+  });
+});
