@@ -1,19 +1,16 @@
 /**
- * When somebody waits for `safeOffset`: partial groups are flushed soon, and when the repairs of
- * all layers do not reach the target, copies follow on demand.
+ * When somebody waits for `safeOffset`: partial groups are flushed as soon as everything that is
+ * waited for was sent.
  *
  * A flush costs bandwidth, so it is bounded: after one that made n repairs there is none for 4 n
- * packet times, so flushes take a fifth of the line at most.
+ * packet times. Flushes take a fifth of the line at most, and under load messages share one.
  */
-
-/** A flush waits this long for more data to share its repairs, microseconds. */
-const FLUSH_DELAY_MICROS = 500;
 const FLUSH_SPACING = 4;
 
 export class Hurry {
   private wanted = 0;
   private flushed = 0;
-  private sinceMicros = Infinity;
+  private isDue = false;
   private notBeforeMicros = 0;
   private repairs = 0;
   private isFlushing = false;
@@ -27,21 +24,19 @@ export class Hurry {
     return this.wanted;
   }
 
-  /** Starts the clock once everything that is waited for was sent, and stops it when all is safe. */
-  update(sentOffset: number, safeOffset: number, nowMicros: number): void {
+  update(sentOffset: number, safeOffset: number): void {
     const isWaiting = this.wanted > safeOffset && this.wanted > this.flushed;
-    if (!isWaiting || sentOffset < this.wanted) this.sinceMicros = Infinity;
-    else if (this.sinceMicros === Infinity) this.sinceMicros = nowMicros;
+    this.isDue = isWaiting && sentOffset >= this.wanted;
   }
 
   /** When the next flush is due; Infinity for never. */
   get flushMicros(): number {
-    return Math.max(this.sinceMicros + FLUSH_DELAY_MICROS, this.notBeforeMicros);
+    return this.isDue ? this.notBeforeMicros : Infinity;
   }
 
   noteFlush(throughOffset: number): void {
     this.flushed = throughOffset;
-    this.sinceMicros = Infinity;
+    this.isDue = false;
     this.repairs = 0;
     this.isFlushing = true;
   }

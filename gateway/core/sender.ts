@@ -119,7 +119,7 @@ export class Sender {
 
   /** Writes the next data or repair packet; its length, or 0 when none may leave now. */
   poll(out: Uint8Array, nowMicros: number): number {
-    this.hurrying.update(this.sent, this.safeOffset, nowMicros);
+    this.hurrying.update(this.sent, this.safeOffset);
     if (this.hurrying.flushMicros <= nowMicros) this.flush(nowMicros);
     if (this.pacer.readyMicros > nowMicros) return 0;
     const length =

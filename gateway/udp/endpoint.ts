@@ -1,0 +1,228 @@
+/**
+ * `UdpLink`: an association over a UDP socket, with the event loop as its clock.
+ *
+ * Everything that happens (a datagram, a write, a timer) asks for one `pump` at the end of this
+ * turn of the loop: it sends as much as the pacer allows, says `noteLeft` when the socket has no
+ * queue, and arms the timer. A side that listens learns the peer's address from authentic
+ * datagrams, and follows it when it changes.
+ */
+import type { RemoteInfo } from "node:dgram";
+import type { Logger } from "../../lib/ports.ts";
+import { systemTime } from "../../sys/time.ts";
+import { SmfsError } from "../../lib/errors.ts";
+import { Association } from "../core/association.ts";
+import { MAX_DATAGRAM_BYTES, type TransportConfig } from "../core/config.ts";
+import type { Link, LinkHandler, LinkStatistics } from "../core/link.ts";
+import { formatAddress, resolveAddress } from "./address.ts";
+import { nodeCrypto } from "./crypto.ts";
+import { type SocketStatistics, TransportSocket } from "./socket.ts";
+
+export interface UdpLinkOptions {
+  /** host:port to bind to. Without `peer` this side waits to be called. */
+  readonly listen?: string;
+  /** host:port to call. */
+  readonly peer?: string;
+  /** Pre-shared key, 32 bytes. */
+  readonly key: Uint8Array;
+  readonly config?: Partial<TransportConfig>;
+  readonly handler: LinkHandler;
+  readonly logger: Logger;
+}
+
+/** Datagrams sent before the loop may look at what has arrived. */
+const BATCH_DATAGRAMS = 64;
+/** Below this, waiting is left to the loop: timers have a resolution of a millisecond. */
+const TIMER_MICROS = 1000;
+
+/** Opens the socket; the link comes up later. Throws `SmfsError` CONFIG, USAGE or UNREACHABLE. */
+export async function openLink(options: UdpLinkOptions): Promise<UdpLink> {
+  const { listen, peer, logger } = options;
+  if (listen === undefined && peer === undefined) {
+    throw new SmfsError("CONFIG", "a link needs listen or peer, host:port");
+  }
+  const local = listen === undefined ? null : await resolveAddress(listen);
+  const remote = peer === undefined ? null : await resolveAddress(peer);
+  const socket = await TransportSocket.open(local, remote, logger);
+  return new UdpLink(options, socket, remote === null ? null : formatAddress(remote));
+}
+
+export class UdpLink implements Link {
+  private readonly association: Association;
+  private readonly socket: TransportSocket;
+  private readonly logger: Logger;
+  private buffer = new Uint8Array(MAX_DATAGRAM_BYTES);
+  private peer: RemoteInfo | null = null;
+  private peerName: string | null;
+  private isPumpAsked = false;
+  private isClosed = false;
+  private timer: NodeJS.Timeout | null = null;
+  private timerMicros = Infinity;
+
+  constructor(options: UdpLinkOptions, socket: TransportSocket, peerName: string | null) {
+    const { key, config = {}, logger } = options;
+    const nowMicros = systemTime.nowMicros();
+    this.socket = socket;
+    this.logger = logger;
+    this.peerName = peerName;
+    this.association = new Association(
+      {
+        role: peerName === null ? "responder" : "initiator",
+        wallOffsetMicros: systemTime.wallMicros() - nowMicros,
+        crypto: nodeCrypto,
+        handler: this.named(options.handler),
+        key,
+        config,
+      },
+      nowMicros,
+    );
+    socket.onMessage((datagram, source) => this.handleDatagram(datagram, source));
+    this.askPump();
+  }
+
+  /** The association does not know addresses; people want them. */
+  private named(handler: LinkHandler): LinkHandler {
+    return {
+      onUp: () => {
+        this.logger.info({ peer: this.peerName }, "link up");
+        handler.onUp();
+      },
+      onDown: (code, reason) => {
+        const sentence = this.peerName === null ? reason : `peer at ${this.peerName}: ${reason}`;
+        this.logger.warn({ code }, sentence);
+        handler.onDown(code, sentence);
+      },
+      onData: (bytes) => handler.onData(bytes),
+      onWritable: () => handler.onWritable(),
+      onProgress: () => handler.onProgress(),
+    };
+  }
+
+  get up(): boolean {
+    return this.association.up;
+  }
+
+  get writableBytes(): number {
+    return this.association.writableBytes;
+  }
+
+  get writtenOffset(): number {
+    return this.association.writtenOffset;
+  }
+
+  get safeOffset(): number {
+    return this.association.safeOffset;
+  }
+
+  get acknowledgedOffset(): number {
+    return this.association.acknowledgedOffset;
+  }
+
+  get statistics(): LinkStatistics {
+    return this.association.statistics;
+  }
+
+  get socketStatistics(): Readonly<SocketStatistics> {
+    return this.socket.statistics;
+  }
+
+  get localPort(): number {
+    return this.socket.localPort;
+  }
+
+  write(bytes: Uint8Array): void {
+    this.association.write(bytes);
+    this.askPump();
+  }
+
+  hurry(offset: number): void {
+    this.association.hurry(offset);
+    this.askPump();
+  }
+
+  riskBelow(offset: number): number {
+    return this.association.riskBelow(offset);
+  }
+
+  /** Tells the peer, once, and closes the socket. */
+  close(): void {
+    if (this.isClosed) return;
+    this.association.close();
+    this.sendBatch(systemTime.nowMicros());
+    this.isClosed = true;
+    if (this.timer !== null) clearTimeout(this.timer);
+    this.socket.close();
+  }
+
+  private handleDatagram(datagram: Uint8Array, source: RemoteInfo): void {
+    if (this.isClosed) return;
+    const verdict = this.association.handleDatagram(datagram, systemTime.nowMicros());
+    // The handler may have closed the link.
+    if (this.isClosed) return;
+    const length = this.association.pollReply(this.buffer);
+    if (length > 0) this.send(length, source);
+    if (verdict === "authentic") this.learn(source);
+    this.askPump();
+  }
+
+  private learn(source: RemoteInfo): void {
+    if (this.peer?.port === source.port && this.peer.address === source.address) return;
+    this.peer = source;
+    const family = source.family === "IPv6" ? 6 : 4;
+    this.peerName = formatAddress({ host: source.address, port: source.port, family });
+    this.logger.info({ peer: this.peerName }, "the peer's address");
+  }
+
+  private send(length: number, to: RemoteInfo | null): void {
+    this.socket.send(this.buffer, length, to);
+    // Node holds on to what it queued.
+    if (this.socket.queuedDatagrams > 0) this.buffer = new Uint8Array(MAX_DATAGRAM_BYTES);
+  }
+
+  private askPump(): void {
+    if (this.isPumpAsked || this.isClosed) return;
+    this.isPumpAsked = true;
+    setImmediate(this.pump);
+  }
+
+  private readonly pump = (): void => {
+    this.isPumpAsked = false;
+    if (this.isClosed) return;
+    const nowMicros = systemTime.nowMicros();
+    this.association.handleTimeout(nowMicros);
+    const hasMore = this.sendBatch(nowMicros);
+    if (this.socket.queuedDatagrams === 0) this.association.noteLeft();
+    if (this.isClosed) return;
+    if (hasMore || this.socket.queuedDatagrams > 0) this.askPump();
+    else this.arm(this.association.nextTimeoutMicros(), nowMicros);
+  };
+
+  /** True when the batch ended before the association did. */
+  private sendBatch(nowMicros: number): boolean {
+    for (let i = 0; i < BATCH_DATAGRAMS; i++) {
+      if (this.socket.queuedDatagrams > 0) return true;
+      const length = this.association.pollTransmit(this.buffer, nowMicros);
+      if (length === 0) return false;
+      this.send(length, this.peer);
+    }
+    return true;
+  }
+
+  private arm(atMicros: number, nowMicros: number): void {
+    const waitMicros = atMicros - nowMicros;
+    if (waitMicros < TIMER_MICROS) {
+      this.askPump();
+      return;
+    }
+    if (this.timer !== null && this.timerMicros === atMicros) return;
+    if (this.timer !== null) clearTimeout(this.timer);
+    this.timer = null;
+    this.timerMicros = atMicros;
+    if (atMicros === Infinity) return;
+    this.timer = setTimeout(this.wake, Math.ceil(waitMicros / 1000));
+  }
+
+  private readonly wake = (): void => {
+    this.timer = null;
+    this.pump();
+  };
+}
