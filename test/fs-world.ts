@@ -89,12 +89,12 @@ export class FsWorld {
   /** Lets virtual time pass until the answer is there. */
   async run<T>(answer: MaybePromise<T>): Promise<T> {
     if (!(answer instanceof Promise)) return answer;
-    let ended = false;
+    const progress = { ended: false };
     const end = (): void => {
-      ended = true;
+      progress.ended = true;
     };
     answer.then(end, end);
-    for (let turns = 0; !ended; turns++) {
+    for (let turns = 0; !progress.ended; turns++) {
       await Promise.resolve();
       if (turns % 8 === 7) this.clock.step();
       if (turns > 10_000_000) throw new Error("no answer");
