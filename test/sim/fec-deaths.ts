@@ -11,6 +11,8 @@ import { LayeredEncoder } from "../../gateway/core/layered-encoder.ts";
 import { repairHeader } from "../../gateway/core/repair.ts";
 import { MAX_DEPTH, type Protection, type RiskModel } from "../../gateway/core/risk.ts";
 import { viewOf } from "../../lib/codec.ts";
+import { LossProcess } from "../../netem/core/loss.ts";
+import type { Loss } from "../../netem/core/settings.ts";
 import { Prng } from "../../lib/prng.ts";
 
 export interface Death {
@@ -43,7 +45,7 @@ export function simulateDeaths(
   { seed, packets, flushEvery = Infinity }: Options,
 ): Map<string, Death> {
   const encoder = new LayeredEncoder({ parameters });
-  const isLost = gilbert(new Prng(seed), link);
+  const losses = new LossProcess(lossOf(link), new Prng(seed));
   const wire: Wire = { lost: new Uint8Array(packets), repairs: [] };
   const classes = new Map<string, Death>();
   const out = new Uint8Array(2000);
@@ -52,13 +54,13 @@ export function simulateDeaths(
   const drain = (): void => {
     for (let n = encoder.poll(out, now); n > 0; n = encoder.poll(out, now)) {
       const { first, stride, count } = repairHeader.decode(viewOf(out), 0);
-      wire.repairs.push({ first, stride, count, lost: isLost() });
+      wire.repairs.push({ first, stride, count, lost: losses.next() });
     }
   };
   let nextDeath = LOOK_BACK;
   for (let id = 0; id < packets; id++) {
     encoder.push(id, packet, now);
-    wire.lost[id] = isLost() ? 1 : 0;
+    wire.lost[id] = losses.next() ? 1 : 0;
     drain();
     if ((id + 1) % flushEvery === 0) {
       now += 10_000;
@@ -128,13 +130,8 @@ function peel({ lost, repairs }: Wire, last: number): Set<number> {
   return missing;
 }
 
-/** Gilbert's channel: runs of losses of mean `burst`, a share of `loss` in all. */
-function gilbert(prng: Prng, { loss, burst }: LossEstimate): () => boolean {
-  const starts = loss / (Math.max(burst, 1 / (1 - loss)) * (1 - loss));
-  const ends = 1 / Math.max(burst, 1 / (1 - loss));
-  let bad = false;
-  return () => {
-    bad = bad ? !prng.chance(ends) : prng.chance(starts);
-    return bad;
-  };
+function lossOf({ loss, burst }: LossEstimate): Loss {
+  return burst === 1
+    ? { kind: "independent", share: loss }
+    : { kind: "bursts", share: loss, meanPackets: burst };
 }
