@@ -9,7 +9,6 @@ import { type Config, configFrom, type FlagValues } from "./config.ts";
 import { askControl } from "./control.ts";
 import { reportFailure } from "./exit.ts";
 import { mountPointOf, storeOf } from "./mountpoints.ts";
-import { settingsOf } from "./site/settings.ts";
 import { Site } from "./site/site.ts";
 
 const LEVELS = ["written", "local", "network", "remote"];
@@ -63,7 +62,7 @@ async function mount(
     { level: config.log.level, base: { site: config.store.path } },
     pino.destination({ dest: config.log.file ?? 2, sync: true }),
   );
-  const site = await Site.start(settingsOf(config), logger);
+  const site = await Site.start(config, logger);
   announce(site, config);
   for (const signal of ["SIGINT", "SIGTERM"] as const) {
     process.on(signal, () => void site.stop().catch(reportFailure));

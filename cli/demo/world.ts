@@ -3,11 +3,11 @@
  * Everything lives in one temporary directory, and nothing is left behind when it closes.
  */
 import { createSocket } from "node:dgram";
-import { mkdirSync, mkdtempSync, realpathSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, realpathSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { SmfsError } from "../../lib/errors.ts";
-import { generateKey } from "../../gateway/udp/keys.ts";
+import { writeKeyFile } from "../../gateway/udp/keys.ts";
 import { fuserunmount } from "../../sys/fusermount.ts";
 import { mountAt } from "../../sys/mountinfo.ts";
 import { unmount } from "../../sys/mount.ts";
@@ -54,7 +54,7 @@ export class World {
   /** Makes the stores, starts the WAN, the mirror and the primary, and waits until they stream. */
   async start(): Promise<void> {
     const key = join(this.directory, "key");
-    writeFileSync(key, `${generateKey()}\n`, { mode: 0o600 });
+    writeKeyFile(key);
     const [primaryEnd, mirrorEnd] = [await freePort(), await freePort()];
     this.startWan(primaryEnd, mirrorEnd);
     await this.format(this.mirror, ["--mirror"]);

@@ -14,8 +14,8 @@ import type { LogPlacement, StoreRegistry } from "../../logfs/log/registry.ts";
 import { FileSegmentStore } from "../../logfs/log/store.ts";
 import { FollowerSession, type FollowerStore } from "../../mirror/core/follower.ts";
 import type { Hello } from "../../mirror/core/messages.ts";
-import { closeLog, openStore } from "./primary.ts";
-import type { SiteSettings } from "./settings.ts";
+import { closeLog, openStore, volumeLimits } from "./primary.ts";
+import type { Config } from "../config.ts";
 
 /** An open log and the file system that follows it. */
 interface Following {
@@ -29,7 +29,7 @@ export class MirrorSite implements FollowerStore {
   readonly role = "mirror";
   readonly session: FollowerSession;
   private readonly registry: StoreRegistry;
-  private readonly settings: SiteSettings;
+  private readonly config: Config;
   private readonly time: Clock & Timers;
   private readonly logger: Logger;
   private readonly onFileSystem: () => void;
@@ -38,25 +38,25 @@ export class MirrorSite implements FollowerStore {
   /** `onFileSystem` is called whenever `fileSystem` is another one, or there is one at last. */
   static async open(
     registry: StoreRegistry,
-    settings: SiteSettings,
+    config: Config,
     time: Clock & Timers,
     logger: Logger,
     onFileSystem: () => void,
   ): Promise<MirrorSite> {
-    const site = new MirrorSite(registry, settings, time, logger, onFileSystem);
+    const site = new MirrorSite(registry, config, time, logger, onFileSystem);
     await site.openExisting();
     return site;
   }
 
   private constructor(
     registry: StoreRegistry,
-    settings: SiteSettings,
+    config: Config,
     time: Clock & Timers,
     logger: Logger,
     onFileSystem: () => void,
   ) {
     this.registry = registry;
-    this.settings = settings;
+    this.config = config;
     this.time = time;
     this.logger = logger;
     this.onFileSystem = onFileSystem;
@@ -160,7 +160,7 @@ export class MirrorSite implements FollowerStore {
   }
 
   private openLog(placement: LogPlacement): { log: Log; store: FileSegmentStore } {
-    const { capacityBytes, commitIntervalMicros } = this.settings;
+    const { capacityBytes, commitIntervalMicros } = this.config.store;
     const store = openStore(placement.directory, capacityBytes);
     const { segmentBytes, maxRecordBytes, id } = placement;
     const options = { segmentBytes, maxRecordBytes, commitIntervalMicros, follower: true };
@@ -168,15 +168,14 @@ export class MirrorSite implements FollowerStore {
   }
 
   private follow({ log, store }: { log: Log; store: FileSegmentStore }, from: number): void {
-    const { nodeCacheBytes, dirtyBytes, sync } = this.settings;
     const environment = {
       clock: this.time,
       space: () => store.space(),
-      limits: { cacheBytes: nodeCacheBytes, dirtyBytes },
+      limits: volumeLimits(this.config),
     };
     const volume = new VolumeFollower(log, environment, from);
     // Nothing is written here, so nothing waits: the committer of a mirror is never asked.
-    const fileSystem = new FileSystem(volume, { wait: () => undefined }, sync);
+    const fileSystem = new FileSystem(volume, { wait: () => undefined }, this.config.mount);
     this.following = { log, store, volume, fileSystem };
     this.onFileSystem();
   }

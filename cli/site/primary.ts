@@ -7,14 +7,14 @@ import { SmfsError } from "../../lib/errors.ts";
 import type { SyncOptions } from "../../logfs/core/fs/api.ts";
 import { FileSystem } from "../../logfs/core/fs/filesystem.ts";
 import { openVolume } from "../../logfs/core/fs/volume-open.ts";
-import type { TreeVolume } from "../../logfs/core/fs/volume.ts";
+import type { TreeVolume, VolumeLimits } from "../../logfs/core/fs/volume.ts";
 import { Log } from "../../logfs/core/log/log.ts";
 import type { StoreRegistry } from "../../logfs/log/registry.ts";
 import { FileSegmentStore } from "../../logfs/log/store.ts";
 import type { SyncLevel } from "../../logfs/core/vfs.ts";
 import { MirrorCommitter } from "../../mirror/core/commit.ts";
 import { PrimarySession } from "../../mirror/core/primary.ts";
-import type { SiteSettings } from "./settings.ts";
+import type { Config } from "../config.ts";
 
 const TERM = 2 ** 32;
 /** EpochStart.reason */
@@ -40,30 +40,30 @@ export interface PrimarySite {
 
 export async function openPrimary(
   registry: StoreRegistry,
-  settings: SiteSettings,
+  config: Config,
   time: Clock & Timers,
   logger: Logger,
   events: PrimaryEvents,
 ): Promise<PrimarySite> {
-  const { log, store } = openLogForWriting(registry, settings, time, logger);
+  const { log, store } = openLogForWriting(registry, config, time, logger);
   if (log.checkpoint === null) throw new SmfsError("DAMAGED", "the log holds no file system");
   const volume = await openVolume(log, log.checkpoint, {
     clock: time,
     space: () => store.space(),
-    limits: { cacheBytes: settings.nodeCacheBytes, dirtyBytes: settings.dirtyBytes },
+    limits: volumeLimits(config),
   });
-  const session = settings.link === null ? null : newSession();
+  const session = config.mirror === null ? null : newSession();
   const committer = new MirrorCommitter({
     log,
     mirror: registry.standalone ? null : session,
     clock: time,
     timers: time,
-    onUnreachable: settings.onUnreachable,
-    timeoutMicros: settings.timeoutMicros,
+    onUnreachable: config.mount.onUnreachable,
+    timeoutMicros: config.mount.timeoutMicros,
     onCommitted: events.onCommitted,
   });
   const alone = session === null || registry.standalone;
-  const sync = alone ? withoutMirror(settings.sync) : settings.sync;
+  const sync = alone ? withoutMirror(config.mount) : config.mount;
   const fileSystem = new FileSystem(volume, committer, sync);
   await fileSystem.finishPending();
 
@@ -89,22 +89,26 @@ export async function openPrimary(
   return { role: "primary", log, store, volume, fileSystem, session, committer, sync, close };
 }
 
+export function volumeLimits({ store }: Config): Partial<VolumeLimits> {
+  return { cacheBytes: store.nodeCacheBytes, dirtyBytes: store.dirtyLimitBytes };
+}
+
 /** Recovers the log and starts this opening's epoch: from here on no older writer is heard. */
 export function openLogForWriting(
   registry: StoreRegistry,
-  settings: Pick<SiteSettings, "capacityBytes" | "commitIntervalMicros">,
+  config: Config,
   time: Clock & Timers,
   logger: Logger,
 ): { log: Log; store: FileSegmentStore } {
   const placement = registry.log;
   if (placement === null) throw new SmfsError("NOT_FOUND", `${registry.path} holds no log yet`);
-  const store = openStore(placement.directory, settings.capacityBytes);
+  const store = openStore(placement.directory, config.store.capacityBytes);
   const recovered = Log.recover(
     store,
     {
       segmentBytes: placement.segmentBytes,
       maxRecordBytes: placement.maxRecordBytes,
-      commitIntervalMicros: settings.commitIntervalMicros,
+      commitIntervalMicros: config.store.commitIntervalMicros,
       writerId: registry.storeId,
     },
     time,

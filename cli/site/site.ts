@@ -8,11 +8,13 @@ import {
   serveFuse,
   SOLE_WRITER,
 } from "../../logfs/export/fuse/serve.ts";
+import { resolve } from "node:path";
 import { messageOf, SmfsError } from "../../lib/errors.ts";
 import type { Logger } from "../../lib/ports.ts";
 import type { FileSystem } from "../../logfs/core/fs/filesystem.ts";
 import { StoreRegistry } from "../../logfs/log/registry.ts";
 import { openLink, type UdpLink } from "../../gateway/udp/endpoint.ts";
+import { resolveAddress } from "../../gateway/udp/address.ts";
 import { readKeyFile } from "../../gateway/udp/keys.ts";
 import { systemTime } from "../../sys/time.ts";
 import type { SiteStatus } from "../../web/status-types.ts";
@@ -23,7 +25,7 @@ import { promoteOffline } from "../promote.ts";
 import { VERSION } from "../version.ts";
 import { MirrorSite } from "./mirror.ts";
 import { openPrimary, type PrimarySite } from "./primary.ts";
-import type { LinkSettings, SiteSettings } from "./settings.ts";
+import type { Config, MirrorConfig } from "../config.ts";
 import { describeSite } from "./status.ts";
 
 export type SiteState = "starting" | "running" | "promoting" | "fenced" | "stopping" | "stopped";
@@ -32,7 +34,7 @@ export class Site {
   state: SiteState = "starting";
   /** Resolves when the site has stopped, whoever asked for it; rejects with what ended it. */
   readonly ended: Promise<void>;
-  readonly settings: SiteSettings;
+  readonly config: Config;
   readonly registry: StoreRegistry;
   readonly startedMillis = Date.now();
   role: PrimarySite | MirrorSite | null = null;
@@ -47,8 +49,8 @@ export class Site {
   private settle: { resolve: () => void; reject: (error: unknown) => void };
   private current: SiteStatus | null = null;
 
-  private constructor(settings: SiteSettings, registry: StoreRegistry, logger: Logger) {
-    this.settings = settings;
+  private constructor(config: Config, registry: StoreRegistry, logger: Logger) {
+    this.config = config;
     this.registry = registry;
     this.logger = logger;
     let settle: Site["settle"] | undefined;
@@ -62,8 +64,8 @@ export class Site {
   }
 
   /** Opens the store, connects, mounts. Throws `SmfsError`, having closed what it had opened. */
-  static async start(settings: SiteSettings, logger: Logger): Promise<Site> {
-    const site = new Site(settings, StoreRegistry.open(settings.storePath), logger);
+  static async start(config: Config, logger: Logger): Promise<Site> {
+    const site = new Site(config, StoreRegistry.open(resolve(config.store.path)), logger);
     try {
       await site.openRole();
       await site.openDoors();
@@ -120,7 +122,7 @@ export class Site {
   }
 
   private async openAsPrimary(): Promise<void> {
-    const role = await openPrimary(this.registry, this.settings, systemTime, this.logger, {
+    const role = await openPrimary(this.registry, this.config, systemTime, this.logger, {
       onCommitted: (level, micros) => this.metrics.observeCommit(level, micros, "ok"),
       onFenced: (reason) => this.fence(reason),
     });
@@ -131,11 +133,11 @@ export class Site {
   }
 
   private async openAsMirror(): Promise<void> {
-    const { registry, settings, logger } = this;
+    const { registry, config, logger } = this;
     const onFileSystem = (): void => this.remount();
-    const role = await MirrorSite.open(registry, settings, systemTime, logger, onFileSystem);
+    const role = await MirrorSite.open(registry, config, systemTime, logger, onFileSystem);
     this.role = role;
-    if (settings.link === null) {
+    if (config.mirror === null) {
       throw new SmfsError("USAGE", "a mirror needs --listen or --peer, and --key-file");
     }
     await this.connect(role.session);
@@ -146,9 +148,9 @@ export class Site {
   private async connect(
     session: (PrimarySite["session"] & object) | MirrorSite["session"],
   ): Promise<void> {
-    const { link } = this.settings;
-    if (link === null) return;
-    this.link = await openLink(linkOptions(link, session, this.logger));
+    const { mirror } = this.config;
+    if (mirror === null) return;
+    this.link = await openLink(linkOptions(mirror, session, this.logger));
     session.attach(this.link);
   }
 
@@ -161,9 +163,9 @@ export class Site {
         setImmediate(() => void this.stop());
       },
     });
-    const { statusListen } = this.settings;
-    if (statusListen === null) return;
-    const [host, port] = splitAddress(statusListen);
+    const { listen } = this.config.status;
+    if (listen === null) return;
+    const { host, port } = await resolveAddress(listen);
     this.page = await createStatusServer({
       host,
       port,
@@ -175,10 +177,10 @@ export class Site {
 
   /** Shows the present file system at the mount point, when there is one that can be shown. */
   private remount(): void {
-    const { mountPoint } = this.settings;
-    if (mountPoint === null) return;
+    const { point } = this.config.mount;
+    if (point === null) return;
     this.mounting = this.mounting
-      .then(() => this.mountNow(mountPoint))
+      .then(() => this.mountNow(point))
       .catch((error: unknown) => this.mountFailed(error));
   }
 
@@ -203,7 +205,7 @@ export class Site {
         mountpoint,
         fsName: this.registry.path,
         access: writable ? "read-write" : "read-only",
-        audience: this.settings.allowOther ? "everybody" : "owner",
+        audience: this.config.mount.allowOther ? "everybody" : "owner",
         caching: writable ? SOLE_WRITER : FOLLOWER,
       },
       this.logger,
@@ -243,11 +245,11 @@ export class Site {
 }
 
 function linkOptions(
-  link: LinkSettings,
+  mirror: MirrorConfig,
   handler: Parameters<typeof openLink>[0]["handler"],
   logger: Logger,
 ): Parameters<typeof openLink>[0] {
-  const { listen, peer, keyFile, rateBitsPerSecond, targetRisk, code, datagramBytes } = link;
+  const { listen, peer, keyFile, rateBitsPerSecond, targetRisk, code, datagramBytes } = mirror;
   return {
     ...(listen === null ? {} : { listen }),
     ...(peer === null ? {} : { peer }),
@@ -256,14 +258,4 @@ function linkOptions(
     handler,
     logger,
   };
-}
-
-/** "host:port", also "[::1]:port". */
-export function splitAddress(text: string): [string, number] {
-  const match = /^(?:\[(.+)\]|([^:]+)):(\d+)$/.exec(text);
-  const port = Number(match?.[3]);
-  if (match === null || port > 65535) {
-    throw new SmfsError("USAGE", `'${text}' is not host:port`);
-  }
-  return [match[1] ?? match[2] ?? "", port];
 }

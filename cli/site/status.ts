@@ -12,7 +12,9 @@ import type { PrimarySite } from "./primary.ts";
 import type { Site } from "./site.ts";
 
 export function describeSite(site: Site, latencyMillis: SiteStatus["latencyMillis"]): SiteStatus {
-  const { role, settings, registry } = site;
+  const { role, config, registry } = site;
+  const { floor, fsync, dataSync, osync } = role?.role === "primary" ? role.sync : config.mount;
+  const levels = { floor, fsync, dataSync, osync };
   const counters = role?.fileSystem?.statistics;
   return {
     schemaVersion: STATUS_SCHEMA_VERSION,
@@ -26,8 +28,8 @@ export function describeSite(site: Site, latencyMillis: SiteStatus["latencyMilli
         ? null
         : { point: site.mount.mountpoint, readOnly: role?.role !== "primary" },
     sync: {
-      ...(role?.role === "primary" ? role.sync : settings.sync),
-      onUnreachable: settings.onUnreachable,
+      ...levels,
+      onUnreachable: config.mount.onUnreachable,
     },
     mirror: role === null ? null : describeMirror(site, role),
     network: describeNetwork(site),
@@ -62,9 +64,9 @@ function describeStore({ registry, role }: Site): StoreStatus {
 }
 
 function describeMirror(site: Site, role: PrimarySite | MirrorSite): MirrorStatus | null {
-  const { link } = site.settings;
-  if (link === null || role.session === null) return null;
-  const peer = link.peer ?? `listening on ${link.listen}`;
+  const { mirror } = site.config;
+  if (mirror === null || role.session === null) return null;
+  const peer = mirror.peer ?? `listening on ${mirror.listen}`;
   const { state, reason } = role.session;
   const common = { peer, state, reason: reason === "" ? null : reason };
   if (role.role === "mirror") {
@@ -81,8 +83,8 @@ function describeMirror(site: Site, role: PrimarySite | MirrorSite): MirrorStatu
   };
 }
 
-function describeNetwork({ link, settings }: Site): NetworkStatus | null {
-  if (link === null || settings.link === null) return null;
+function describeNetwork({ link, config }: Site): NetworkStatus | null {
+  if (link === null || config.mirror === null) return null;
   const { statistics } = link;
   return {
     datagramsSent: statistics.datagramsSent,
@@ -96,7 +98,7 @@ function describeNetwork({ link, settings }: Site): NetworkStatus | null {
     lossEstimate: statistics.lossEstimate,
     burstEstimate: statistics.burstEstimate,
     paceBitsPerSecond: statistics.paceBitsPerSecond,
-    targetRisk: settings.link.targetRisk,
+    targetRisk: config.mirror.targetRisk,
     bytesSent: statistics.bytesSent,
   };
 }

@@ -1,0 +1,216 @@
+/**
+ * Every key of the configuration file, once: its check, the form to write, its default and what it
+ * is for. `config.ts` reads files by it and docs/CONFIG.md is made from it (`npm test` compares).
+ */
+import { z } from "zod";
+import { MAX_DATAGRAM_BYTES, MIN_DATAGRAM_BYTES } from "../gateway/core/config.ts";
+import { MAX_GROUP, MAX_LAYERS, MAX_SPAN } from "../gateway/core/repair.ts";
+import { messageOf } from "../lib/errors.ts";
+import { parseDuration, parseRate, parseSize } from "../lib/units.ts";
+import { SYNC_LEVELS } from "../logfs/core/vfs.ts";
+
+export interface Key<S extends z.ZodType = z.ZodType> {
+  readonly schema: S;
+  /** What to write, as a phrase: `a duration such as "1s"`. */
+  readonly form: string;
+  /** The default as it would stand in the file; null when the key may be left out. */
+  readonly fallback: string | null;
+  readonly doc: string;
+}
+
+/** A text with a unit. Failures of other checks are told in the words of the key's `form`. */
+function quantity(form: string, parse: (text: string) => number, least: string, most: string) {
+  const [lowest, highest] = [parse(least), parse(most)];
+  return z.string().transform((text, context) => {
+    try {
+      const value = parse(text);
+      if (value >= lowest && value <= highest) return value;
+      context.addIssue(`must lie between "${least}" and "${most}"`);
+    } catch (error) {
+      context.addIssue(`must be ${form}: ${messageOf(error)}`);
+    }
+    return z.NEVER;
+  });
+}
+
+const sizeForm = 'a size such as "64MiB" or "100MB"';
+const size = (least: string, most: string) => quantity(sizeForm, parseSize, least, most);
+const durationForm = 'a duration such as "500ms", "30s" or "10m"';
+const duration = (least: string, most: string) =>
+  quantity(durationForm, parseDuration, least, most);
+const rateForm = 'a rate such as "100mbit" or "1gbit"';
+const rate = (least: string, most: string) => quantity(rateForm, parseRate, least, most);
+
+function choice<const T extends readonly [string, ...string[]]>(values: T) {
+  const form = `one of ${values.map((value) => `"${value}"`).join(", ")}`;
+  return { schema: z.enum(values), form };
+}
+
+const pathForm = 'a path such as "/srv/smfs/home"';
+const path = z.string().min(1);
+
+const addressForm = 'an address and a port such as "192.0.2.7:7000" or "[2001:db8::7]:7000"';
+const address = z.string().refine(isHostAndPort, `must be ${addressForm}`);
+
+const flagForm = "true or false";
+const flag = z.boolean();
+
+function isHostAndPort(text: string): boolean {
+  const match = /^(\[[0-9a-f:.]+\]|[^\s:[\]]+):(\d{1,5})$/i.exec(text);
+  return match !== null && Number(match[2]) <= 65_535;
+}
+
+const levels = choice(SYNC_LEVELS);
+const unreachable = choice(["block", "eio", "degrade"]);
+const logLevels = choice(["debug", "info", "warn", "error"]);
+
+const riskForm = "a probability between 0 and 1 such as 1e-6";
+const risk = z.number().gt(0).lt(1);
+
+const datagramForm = `whole bytes from ${MIN_DATAGRAM_BYTES} to ${MAX_DATAGRAM_BYTES}`;
+const datagram = z.int().min(MIN_DATAGRAM_BYTES).max(MAX_DATAGRAM_BYTES);
+
+const codeForm =
+  "data packets per group and an ascending interleave per layer such as { r = 8, interleave = [1, 10, 100] }";
+const code = z
+  .strictObject({
+    r: z.int().min(1).max(MAX_GROUP),
+    interleave: z.array(z.int().min(1)).min(1).max(MAX_LAYERS),
+  })
+  .refine(
+    ({ r, interleave }) =>
+      interleave.every(
+        (each, layer) => each > (interleave[layer - 1] ?? 0) && r * each <= MAX_SPAN,
+      ),
+    `must be ${codeForm}, where r times the last interleave is at most ${MAX_SPAN}`,
+  );
+
+/** A key with its default; the default goes through the same check as what people write. */
+function withDefault<S extends z.ZodType>(
+  schema: S,
+  form: string,
+  value: z.input<S>,
+  doc: string,
+  written: string = JSON.stringify(value),
+): Key<z.ZodPrefault<S>> {
+  return { schema: schema.prefault(value as never), form, fallback: written, doc };
+}
+
+function optional<S extends z.ZodType>(
+  schema: S,
+  form: string,
+  doc: string,
+): Key<z.ZodOptional<S>> {
+  return { schema: schema.optional(), form, fallback: null, doc };
+}
+
+export const STORE = {
+  path: optional(path, pathForm, "directory of the store; needed here or on the command line"),
+  segment_size: withDefault(
+    size("1MiB", "1GiB"),
+    sizeForm,
+    "100MB",
+    "size of a segment file; fixed when the store is made",
+  ),
+  capacity: optional(
+    size("16MiB", "1000TiB"),
+    sizeForm,
+    "most that the store may take; without it, what the device has",
+  ),
+  commit_interval: withDefault(
+    duration("1ms", "1h"),
+    durationForm,
+    "1s",
+    "what was only written is made durable at least this often",
+  ),
+  node_cache: withDefault(
+    size("1MiB", "1TiB"),
+    sizeForm,
+    "64MiB",
+    "memory for clean nodes of the tree",
+  ),
+  dirty_limit: withDefault(
+    size("1MiB", "1TiB"),
+    sizeForm,
+    "16MiB",
+    "changed nodes of the tree are written in a checkpoint at this size",
+  ),
+};
+
+export const MOUNT = {
+  point: optional(path, pathForm, "where to mount; without it the store is served unmounted"),
+  allow_other: withDefault(flag, flagForm, false, "let other users use the mount"),
+  floor: withDefault(levels.schema, levels.form, "written", "what every operation waits for"),
+  fsync: withDefault(levels.schema, levels.form, "network", "what fsync waits for"),
+  data_sync: withDefault(
+    levels.schema,
+    levels.form,
+    "network",
+    "what fdatasync and O_DSYNC wait for",
+  ),
+  osync: withDefault(levels.schema, levels.form, "network", "what O_SYNC waits for"),
+  on_unreachable: withDefault(
+    unreachable.schema,
+    unreachable.form,
+    "block",
+    "when a level cannot be reached: wait up to timeout and fail, fail at once, or settle for local",
+  ),
+  timeout: withDefault(duration("1ms", "24h"), durationForm, "30s", "how long block waits"),
+};
+
+export const MIRROR = {
+  listen: optional(address, addressForm, "wait here for the other site (this or peer)"),
+  peer: optional(address, addressForm, "connect to the other site (this or listen)"),
+  key_file: optional(path, pathForm, "file with the key that both sites share; needed in [mirror]"),
+  rate: withDefault(
+    rate("10kbit", "400gbit"),
+    rateForm,
+    "1gbit",
+    "most that is sent, repair packets included",
+  ),
+  target_risk: withDefault(
+    risk,
+    riskForm,
+    1e-6,
+    "probability that network may take: that what it acknowledged cannot be rebuilt",
+    "1e-6",
+  ),
+  code: withDefault(
+    code,
+    codeForm,
+    { r: 8, interleave: [1, 10, 100] },
+    "the erasure code: data packets per group, one interleave per layer",
+    "{ r = 8, interleave = [1, 10, 100] }",
+  ),
+  datagram: withDefault(
+    datagram,
+    datagramForm,
+    1400,
+    "longest datagram; below the smallest MTU of the path, less 28 (IPv4) or 48 (IPv6)",
+  ),
+};
+
+export const STATUS = {
+  listen: optional(address, addressForm, "serve the status page and /metrics here; port 0 for any"),
+  allow_remote: withDefault(
+    flag,
+    flagForm,
+    false,
+    "let listen be more than loopback; there is no password",
+  ),
+};
+
+export const LOG = {
+  level: withDefault(logLevels.schema, logLevels.form, "info", "least level that is logged"),
+  file: optional(path, pathForm, "where to; without it, standard error"),
+};
+
+export const SECTIONS = { store: STORE, mount: MOUNT, mirror: MIRROR, status: STATUS, log: LOG };
+
+export const SECTION_DOCS: Readonly<Record<keyof typeof SECTIONS, string>> = {
+  store: "The log and its segments on this machine.",
+  mount: "The file system as applications see it, and what their operations wait for.",
+  mirror: "The other site. Without this section nothing is mirrored.",
+  status: "The status page.",
+  log: "What the process says of itself.",
+};
