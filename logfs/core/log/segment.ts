@@ -1,7 +1,7 @@
 /** Segment headers as bytes: encoding, and the checks of one header on its own. */
 import { viewOf } from "../../../lib/codec.ts";
 import { crc32c } from "../../../lib/crc32c.ts";
-import { SmfsError } from "../../../lib/errors.ts";
+import { messageOf, SmfsError } from "../../../lib/errors.ts";
 import type { Address } from "./api.ts";
 import { FORMAT_VERSION, SEGMENT_MAGIC, SegmentHeader } from "./format.ts";
 
@@ -55,11 +55,19 @@ export function readSegmentHeader(bytes: Uint8Array, segment: number): SegmentHe
       `segment ${segment} has format version ${version}; this program reads up to ${FORMAT_VERSION}`,
     );
   }
-  const header = SegmentHeader.decode(view, 0);
+  const header = decode(view, segment);
   if (version !== FORMAT_VERSION) throw damaged(segment, "has a version that never was");
   if (header.segment !== segment) throw damaged(segment, `says it is segment ${header.segment}`);
   if (header.firstSequence === 0) throw damaged(segment, "starts at sequence 0");
   return header;
+}
+
+function decode(view: DataView, segment: number): SegmentHeader {
+  try {
+    return SegmentHeader.decode(view, 0);
+  } catch (error) {
+    throw damaged(segment, messageOf(error));
+  }
 }
 
 function damaged(segment: number, what: string): SmfsError {

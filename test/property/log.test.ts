@@ -1,0 +1,232 @@
+/**
+ * Laws of the log, on histories made from a seed. The model keeps its own record of what was
+ * acknowledged and looks at the log only through its interface.
+ */
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { viewOf } from "../../lib/codec.ts";
+import { crc32c } from "../../lib/crc32c.ts";
+import { SmfsError } from "../../lib/errors.ts";
+import { Prng } from "../../lib/prng.ts";
+import { RecordHeader, SegmentHeader } from "../../logfs/core/log/format.ts";
+import type { Log } from "../../logfs/core/log/log.ts";
+import { readRecord } from "../../logfs/core/log/record.ts";
+import { LogWorld } from "../sim/log-world.ts";
+
+type Step =
+  | { kind: "append"; bytes: number }
+  | { kind: "sync" }
+  | { kind: "advance"; micros: number }
+  | { kind: "kill" | "crash"; seed: number };
+
+const step: fc.Arbitrary<Step> = fc.oneof(
+  { weight: 8, arbitrary: fc.record({ kind: fc.constant("append"), bytes: fc.nat(3000) }) },
+  { weight: 3, arbitrary: fc.record({ kind: fc.constant("sync") }) },
+  { weight: 4, arbitrary: fc.record({ kind: fc.constant("advance"), micros: fc.nat(4000) }) },
+  {
+    weight: 2,
+    arbitrary: fc.record({ kind: fc.constantFrom("kill", "crash"), seed: fc.nat(1e6) }),
+  },
+) as fc.Arbitrary<Step>;
+
+/** What was promised, and the checksum of each record by sequence. */
+class Model {
+  readonly world = new LogWorld({ tailBytes: 65536 }, { capacityBytes: 192 * 1024 });
+  private readonly checksums = new Map<number, number>();
+  private written = 0;
+  private durable = 0;
+
+  constructor() {
+    this.append(10);
+    this.promise();
+    this.world.clock.drain();
+  }
+
+  run(step: Step): void {
+    switch (step.kind) {
+      case "append":
+        return this.append(step.bytes);
+      case "sync":
+        return this.promise();
+      case "advance":
+        return this.world.clock.advance(step.micros);
+      case "kill":
+        this.world.kill(step.seed);
+        return this.reopen(this.written);
+      case "crash":
+        this.world.disk.crash(new Prng(step.seed));
+        return this.reopen(this.durable);
+    }
+  }
+
+  private append(bytes: number): void {
+    const { log } = this.world;
+    try {
+      this.world.append(bytes);
+    } catch (error) {
+      expect((error as SmfsError).code).toBe("NO_SPACE");
+    }
+    // A seal may stand in front of the record; all are known by their place in the chain.
+    this.checksums.set(log.head.sequence, log.head.checksum);
+  }
+
+  private promise(): void {
+    const { log } = this.world;
+    const { sequence } = log.head;
+    log.whenWritten(sequence, (error) => {
+      if (error === null) this.written = Math.max(this.written, sequence);
+    });
+    log.whenDurable(sequence, (error) => {
+      if (error === null) this.durable = Math.max(this.durable, sequence);
+    });
+  }
+
+  private reopen(promised: number): void {
+    const log = this.world.reopen();
+    expect(log.head.sequence).toBeGreaterThanOrEqual(promised);
+    this.check();
+    for (const sequence of this.checksums.keys()) {
+      if (sequence > log.head.sequence) this.checksums.delete(sequence);
+    }
+    this.written = log.head.sequence;
+  }
+
+  /** All records are there, each continues the one before, and each is the one that was appended. */
+  check(): void {
+    const { log } = this.world;
+    let previous = 0;
+    let count = 0;
+    for (const { sequence, bytes } of this.world.records()) {
+      const header = readRecord(bytes);
+      expect(sequence).toBe(++count);
+      expect(header.previousChecksum).toBe(previous);
+      previous = header.headerChecksum;
+      expect(this.checksums.get(sequence) ?? previous).toBe(previous);
+    }
+    expect(count).toBe(log.head.sequence);
+    expect(log.head.checksum).toBe(previous);
+  }
+}
+
+describe("crashes", () => {
+  test("nothing acknowledged is lost, and what is left is a prefix of what was appended", () => {
+    fc.assert(
+      fc.property(fc.array(step, { minLength: 5, maxLength: 60 }), (steps) => {
+        const model = new Model();
+        for (const one of steps) model.run(one);
+        model.check();
+      }),
+      { numRuns: 300 },
+    );
+  });
+
+  test("a mirror that is fed the records has the same bytes on its disk", () => {
+    fc.assert(
+      fc.property(fc.array(fc.nat(4000), { minLength: 1, maxLength: 40 }), (sizes) => {
+        const primary = new LogWorld();
+        const mirror = new LogWorld({ allocationBytes: 8192 });
+        for (const size of sizes) primary.append(size);
+        for (const { bytes } of primary.records()) mirror.log.appendRaw(bytes);
+        primary.settle();
+        mirror.settle();
+        for (const { segment } of primary.disk.list()) {
+          const ours = primary.disk.readSync(segment, 0, 16384);
+          const theirs = mirror.disk.readSync(segment, 0, ours.length);
+          expect(Buffer.compare(ours.subarray(0, theirs.length), theirs)).toBe(0);
+        }
+      }),
+      { numRuns: 50 },
+    );
+  });
+});
+
+describe("damaged segments", () => {
+  interface Mutation {
+    readonly segment: number;
+    readonly offset: number;
+    readonly bytes: Uint8Array;
+    /** Make the checksum of the header at the offset right again. */
+    readonly reseal: boolean;
+    readonly truncate: boolean;
+  }
+
+  const mutation: fc.Arbitrary<Mutation> = fc.record({
+    segment: fc.integer({ min: 1, max: 3 }),
+    offset: fc.oneof(fc.nat(16383), fc.nat(64), fc.integer({ min: 64, max: 64 + 96 })),
+    bytes: fc.uint8Array({ minLength: 1, maxLength: 16 }),
+    reseal: fc.boolean(),
+    truncate: fc.boolean(),
+  });
+
+  test("give a log or a described failure, and no read longer than a segment", () => {
+    const template = filledWorld();
+    fc.assert(
+      fc.property(fc.array(mutation, { minLength: 1, maxLength: 4 }), (mutations) => {
+        const world = new LogWorld();
+        const disk = template.disk.copy(world.clock.schedule);
+        Object.assign(world, { disk });
+        watchReads(world);
+        for (const one of mutations) mutate(world, one);
+        const recovered = world.recover();
+        if (recovered.ok) readAll(world, recovered.log);
+        else expect(recovered.failure.message).toMatch(/segment|log/);
+      }),
+      { numRuns: 400 },
+    );
+  });
+
+  function filledWorld(): LogWorld {
+    const world = new LogWorld();
+    while (world.log.endAddress.segment < 3) world.append(700);
+    for (let i = 0; i < 8; i++) world.append(300);
+    world.settle();
+    return world;
+  }
+
+  function watchReads(world: LogWorld): void {
+    const { disk } = world;
+    const readSync = disk.readSync.bind(disk);
+    disk.readSync = (segment, offset, length) => {
+      expect(length).toBeLessThanOrEqual(2 ** 20);
+      return readSync(segment, offset, length);
+    };
+  }
+
+  function mutate(
+    { disk }: LogWorld,
+    { segment, offset, bytes, reseal, truncate }: Mutation,
+  ): void {
+    const file = disk.list().find((one) => one.segment === segment);
+    if (file === undefined || offset + bytes.length > file.bytes) return;
+    if (truncate && bytes[0] === 0) return disk.truncate(segment, offset);
+    disk.overwrite(segment, offset, bytes);
+    if (!reseal) return;
+    for (const at of recordStarts(disk.readSync(segment, 0, file.bytes))) {
+      fixChecksum(disk, segment, at, RecordHeader.offsetOf("headerChecksum"));
+    }
+    fixChecksum(disk, segment, 0, SegmentHeader.offsetOf("headerChecksum"));
+  }
+
+  function recordStarts(bytes: Uint8Array): number[] {
+    const view = viewOf(bytes);
+    const starts: number[] = [];
+    for (let at = 64; at + 96 <= bytes.length; at += 8) {
+      if (view.getUint32(at, true) === 0x52464d53) starts.push(at);
+    }
+    return starts;
+  }
+
+  function fixChecksum(disk: LogWorld["disk"], segment: number, at: number, field: number): void {
+    const header = disk.readSync(segment, at, field);
+    disk.overwrite(segment, at + field, new Uint8Array(Uint32Array.of(crc32c(header)).buffer));
+  }
+
+  /** Every record can be read, or the reason why not has a code. */
+  function readAll(world: LogWorld, log: Log): void {
+    try {
+      world.records(log);
+    } catch (error) {
+      expect(error).toBeInstanceOf(SmfsError);
+    }
+  }
+});

@@ -1,0 +1,157 @@
+import { execFileSync } from "node:child_process";
+import { mkdtempSync, readdirSync, rmSync, statSync, truncateSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import type { Clock, Timers } from "../../lib/ports.ts";
+import { Log } from "../../logfs/core/log/log.ts";
+import { FileSegmentStore } from "../../logfs/log/store.ts";
+import { bodyOf, codeOf, LOG_ID, SMALL } from "../sim/log-world.ts";
+
+let directory: string;
+let store: FileSegmentStore;
+
+beforeEach(() => {
+  directory = mkdtempSync(join(tmpdir(), "smfs-store-"));
+  store = new FileSegmentStore(directory, { reserveBytes: 65536 });
+});
+
+afterEach(() => {
+  store.close();
+  rmSync(directory, { recursive: true });
+});
+
+const time: Clock & Timers = {
+  wallMicros: () => 1_600_000_000_000_000,
+  nowMicros: () => 0,
+  at: () => () => {},
+};
+
+const written = (segment: number, offset: number, parts: Uint8Array[]) =>
+  new Promise<Error | null>((resolve) => store.write(segment, offset, parts, resolve));
+
+const synced = (segment: number) =>
+  new Promise<Error | null>((resolve) => store.sync(segment, resolve));
+
+const read = (segment: number, offset: number, length: number) =>
+  new Promise<Uint8Array>((resolve, reject) => {
+    store.read(segment, offset, length, (error, bytes) => (error ? reject(error) : resolve(bytes)));
+  });
+
+describe("segment files", () => {
+  test("have the space they were allocated, in blocks", () => {
+    store.allocate(1, 65536);
+    const { size, blocks } = statSync(join(directory, "00000001.seg"));
+    expect(size).toBe(65536);
+    expect(blocks * 512).toBeGreaterThanOrEqual(65536);
+    expect(store.list()).toEqual([{ segment: 1, bytes: 65536 }]);
+  });
+
+  test("give back what was written, in any number of parts", async () => {
+    store.allocate(1, 2 ** 20);
+    const parts = Array.from({ length: 3000 }, (_, i) => bodyOf(i % 50));
+    expect(await written(1, 100, parts)).toBeNull();
+    expect(await synced(1)).toBeNull();
+    const whole = Buffer.concat(parts);
+    expect(Buffer.compare(await read(1, 100, whole.length), whole)).toBe(0);
+    expect(Buffer.compare(store.readSync(1, 100, whole.length), whole)).toBe(0);
+  });
+
+  test("a read past the end gives what is there and takes no memory for the rest", async () => {
+    store.allocate(1, 4096);
+    expect((await read(1, 4000, 2 ** 40)).length).toBe(96);
+    expect(store.readSync(1, 8000, 100).length).toBe(0);
+  });
+
+  test("clear leaves zeros and the allocation", async () => {
+    store.allocate(1, 8192);
+    await written(1, 0, [bodyOf(8192)]);
+    store.clear(1, 1000);
+    expect(store.readSync(1, 0, 1000)).toEqual(bodyOf(8192).subarray(0, 1000));
+    expect(store.readSync(1, 1000, 8192).every((byte) => byte === 0)).toBe(true);
+    expect(store.list()).toEqual([{ segment: 1, bytes: 8192 }]);
+  });
+
+  test("a call on a segment that is not there fails through its callback", async () => {
+    expect((await written(7, 0, [bodyOf(10)]))?.message).toMatch(/ENOENT/);
+    expect(codeOf(() => store.readSync(7, 0, 10))).toBe("IO");
+  });
+
+  test("more segments than descriptors are kept open can all be read", async () => {
+    for (let segment = 1; segment <= 80; segment++) {
+      store.allocate(segment, 4096);
+      await written(segment, 0, [Uint8Array.of(segment)]);
+    }
+    for (let segment = 1; segment <= 80; segment++) {
+      expect((await read(segment, 0, 1))[0]).toBe(segment);
+    }
+    const open = readdirSync("/proc/self/fd").length;
+    expect(open).toBeLessThan(64 + 60);
+  });
+});
+
+describe("space", () => {
+  test("over the quota is refused and nothing is left behind", () => {
+    store.close();
+    store = new FileSegmentStore(directory, { capacityBytes: 200_000, reserveBytes: 65536 });
+    expect(codeOf(() => store.allocate(1, 150_000))).toBe("NO_SPACE");
+    expect(store.list()).toEqual([]);
+    store.allocate(1, 100_000);
+    expect(store.space().freeBytes).toBe(200_000 - 100_000 - 65536);
+  });
+
+  test("more than the device has is refused, and the file is as it was", () => {
+    store.allocate(1, 4096);
+    const { freeBytes } = store.space();
+    expect(codeOf(() => store.allocate(1, freeBytes + 2 ** 34))).toMatch(/NO_SPACE|IO/);
+    expect(statSync(join(directory, "00000001.seg")).size).toBe(4096);
+  });
+
+  test("the reserve is given once and taken again", () => {
+    expect(statSync(join(directory, "reserve")).size).toBe(65536);
+    expect(store.releaseReserve()).toBe(true);
+    expect(store.releaseReserve()).toBe(false);
+    store.restoreReserve();
+    expect(store.releaseReserve()).toBe(true);
+  });
+});
+
+describe("one writer", () => {
+  test("another process that opens the store for writing finds it busy", () => {
+    expect(codeOf(() => new FileSegmentStore(directory))).toBe("BUSY");
+    const looking = new FileSegmentStore(directory, { readOnly: true });
+    expect(looking.list()).toEqual([]);
+    looking.close();
+  });
+
+  test("the lock goes with its process, however it ends", () => {
+    store.close();
+    const held = join(directory, "lock");
+    const script = `exec 9>>"${held}"; flock -n 9 && kill -9 $$`;
+    expect(() => execFileSync("bash", ["-c", script])).toThrow(/SIGKILL|failed/);
+    store = new FileSegmentStore(directory, { reserveBytes: 65536 });
+    expect(store.locked).toBe(true);
+  });
+});
+
+describe("a log on files", () => {
+  test("comes back after it was closed, and after its last file lost its end", async () => {
+    const log = Log.create(store, { logId: LOG_ID, ...SMALL }, time);
+    while (log.endAddress.segment < 3) log.append(16, 0, [bodyOf(900)], () => {});
+    const { head, endAddress } = log;
+    expect(await new Promise((resolve) => log.close(resolve))).toBeNull();
+    expect(reopened().head).toEqual(head);
+    store.close();
+    truncateSync(join(directory, "00000003.seg"), endAddress.offset - 10);
+    store = new FileSegmentStore(directory);
+    const shorter = reopened();
+    expect(shorter.head.sequence).toBeLessThan(head.sequence);
+    expect(shorter.head.sequence).toBeGreaterThan(0);
+  });
+
+  function reopened(): Log {
+    const recovered = Log.recover(store, SMALL, time);
+    if (!recovered.ok) throw recovered.failure;
+    return recovered.log;
+  }
+});
