@@ -86,12 +86,13 @@ function openDevice(): number {
   try {
     return openSync(DEVICE, constants.O_RDWR | constants.O_NONBLOCK);
   } catch (error) {
-    const what = `${DEVICE} cannot be opened (load the fuse module; give a container --device ${DEVICE})`;
-    throw new SmfsError("UNSUPPORTED", `${what}: ${messageOf(error)}`, error);
+    const todo = `load the fuse module, chmod 666 ${DEVICE}, or give a container --device ${DEVICE}`;
+    throw new SmfsError("UNSUPPORTED", `${messageOf(error)}; ${todo}`, error);
   }
 }
 
 async function mountAsUser(mountpoint: string, options: MountOptions): Promise<number> {
+  // fusermount3 opens the device with the rights of this user: a refusal is better explained here.
   closeSync(openDevice());
   const name = options.fsName.replace(/[,\\]/g, "\\$&");
   const access = options.access === "read-only" ? "ro" : "rw";
