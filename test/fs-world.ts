@@ -10,7 +10,8 @@ import { formatVolume, openVolume } from "../logfs/core/fs/volume-open.ts";
 import { Log } from "../logfs/core/log/log.ts";
 import type { LogOptions } from "../logfs/core/log/options.ts";
 import type { Caller, MaybePromise, SyncLevel } from "../logfs/core/vfs.ts";
-import { latin1 } from "../lib/bytes.ts";
+import { expect } from "vitest";
+import { latin1, toHex } from "../lib/bytes.ts";
 import { ERRNO, type ErrnoName } from "../lib/errno.ts";
 import { toErrno } from "../lib/errors.ts";
 import { Prng } from "../lib/prng.ts";
@@ -26,6 +27,8 @@ export interface WorldOptions {
 }
 
 const LOG: LogOptions = { segmentBytes: 16 * 2 ** 20, allocationBytes: 2 ** 20 };
+/** More than the log's commit interval and a sync. */
+const SETTLED_MICROS = 3_000_000;
 const LOG_ID = Uint8Array.from({ length: 16 }, (_, i) => i + 1);
 const VOLUME_ID = Uint8Array.from({ length: 16 }, (_, i) => 200 + i);
 
@@ -71,9 +74,14 @@ export class FsWorld {
     this.fs = new FileSystem(this.volume, this.committer, options.sync);
   }
 
+  /** Time for everything written to become durable. */
+  settle(): void {
+    this.clock.advance(SETTLED_MICROS);
+  }
+
   /** The process is killed after everything was written; another one mounts. */
   async remount(): Promise<void> {
-    this.clock.drain();
+    this.settle();
     this.disk.killProcess(new Prng(1));
     const recovered = Log.recover(this.disk, { ...LOG, ...this.options.log }, this.clock);
     if (!recovered.ok) throw recovered.failure;
@@ -126,6 +134,16 @@ export const name = latin1;
 
 export function bytesOf(length: number, seed = length): Uint8Array {
   return new Prng(seed).fill(new Uint8Array(length));
+}
+
+/** Says where they differ; the general comparison takes seconds for a megabyte. */
+export function expectBytes(actual: Uint8Array, expected: Uint8Array): void {
+  expect(actual.length).toBe(expected.length);
+  const at = actual.findIndex((byte, i) => byte !== expected[i]);
+  if (at >= 0) {
+    const around = (bytes: Uint8Array) => toHex(bytes.subarray(at, at + 16));
+    expect(`${at}: ${around(actual)}`).toBe(`${at}: ${around(expected)}`);
+  }
 }
 
 export const READ = { read: true, write: false, append: false, truncate: false };

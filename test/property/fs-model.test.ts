@@ -4,7 +4,7 @@
  */
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { concatBytes, toHex } from "../../lib/bytes.ts";
+import { concatBytes } from "../../lib/bytes.ts";
 import {
   FALLOC_KEEP_SIZE,
   FALLOC_PUNCH_HOLE,
@@ -14,7 +14,15 @@ import {
   RENAME_NOREPLACE,
 } from "../../logfs/core/vfs.ts";
 import { ModelError, ModelFs, type ModelNode, refuse } from "../fs-model.ts";
-import { bytesOf, FsWorld, name, READ_WRITE, ROOT, type WorldOptions } from "../fs-world.ts";
+import {
+  bytesOf,
+  expectBytes,
+  FsWorld,
+  name,
+  READ_WRITE,
+  ROOT,
+  type WorldOptions,
+} from "../fs-world.ts";
 
 const NAMES = ["a", "b", "c", "d", "a longer name with \xc3\xa9", "x".repeat(255)];
 const KINDS = [
@@ -204,7 +212,7 @@ class Comparison {
       await this.world.run(fs.fallocate(handle, offset, size, FALLOC_ZERO_RANGE));
     } else {
       const bytes = concatBytes(await this.world.run(fs.read(handle, offset, size)));
-      expectSame(bytes, node.content.subarray(offset, offset + size));
+      expectBytes(bytes, node.content.subarray(offset, offset + size));
     }
   }
 
@@ -267,12 +275,12 @@ class Comparison {
     if (node.kind === "directory") await this.compareDirectory(node, attributes.size);
     else expect(attributes.size).toBe(node.content.length);
     if (node.kind === "symlink") {
-      expectSame(await world.run(fs.readlink(node.inode)), node.content);
+      expectBytes(await world.run(fs.readlink(node.inode)), node.content);
     }
     if (node.kind === "file") {
       const handle = await world.run(fs.open(ROOT, node.inode, READ_WRITE));
       const whole = await world.run(fs.read(handle, 0, node.content.length + 10));
-      expectSame(concatBytes(whole), node.content);
+      expectBytes(concatBytes(whole), node.content);
       await world.run(fs.release(handle));
     }
     return attributes.allocatedBytes + (await this.compareXattrs(node));
@@ -302,19 +310,10 @@ class Comparison {
     expect(texts.toSorted()).toEqual([...node.xattrs.keys()].toSorted());
     let located = 0;
     for (const [key, value] of node.xattrs) {
-      expectSame(await world.run(fs.getxattr(ROOT, node.inode, name(key))), value);
+      expectBytes(await world.run(fs.getxattr(ROOT, node.inode, name(key))), value);
       if (value.length > 2048) located += value.length;
     }
     return located;
-  }
-}
-
-function expectSame(actual: Uint8Array, expected: Uint8Array): void {
-  expect(actual.length).toBe(expected.length);
-  const at = actual.findIndex((byte, i) => byte !== expected[i]);
-  if (at >= 0) {
-    const around = (bytes: Uint8Array) => toHex(bytes.subarray(at, at + 16));
-    expect(`${at}: ${around(actual)}`).toBe(`${at}: ${around(expected)}`);
   }
 }
 
