@@ -15,7 +15,7 @@ export class DecoderWindow {
   private highest = 0;
   private started = false;
 
-  /** `size` is a power of two. One more block, `scratch`, is for whoever rebuilds. */
+  /** `size` is a power of two. */
   constructor(size: number) {
     this.size = size;
     this.blocks = new BlockStore(size);

@@ -157,15 +157,25 @@ export class LayeredDecoder implements Decoder {
       const header = this.waiting.headerOf(entry);
       // Its last member was rebuilt by another layer meanwhile.
       if (header === null) continue;
-      const id = this.missingMember(header);
-      if (this.rebuild(entry, header, id)) {
-        this.note(id);
-        this.satisfyAll(id);
-      } else {
-        this.statistics.inconsistentRepairs++;
-        this.waiting.remove(entry);
-      }
+      // Members that were there when the repair came may have left the window; the first goes first.
+      if (this.window.isBehind(header.first)) this.giveUp(entry, "unused");
+      else this.complete(entry, header);
     }
+  }
+
+  private complete(entry: number, header: RepairHeader): void {
+    const id = this.missingMember(header);
+    if (!this.rebuild(entry, header, id)) {
+      this.giveUp(entry, "inconsistentRepairs");
+      return;
+    }
+    this.note(id);
+    this.satisfyAll(id);
+  }
+
+  private giveUp(entry: number, reason: "unused" | "inconsistentRepairs"): void {
+    this.statistics[reason]++;
+    this.waiting.remove(entry);
   }
 
   private missingMember({ first, count, stride }: RepairHeader): number {
@@ -173,7 +183,7 @@ export class LayeredDecoder implements Decoder {
       const id = (first + k * stride) >>> 0;
       if (!this.window.has(id)) return id;
     }
-    throw new Error("a waiting repair misses no member");
+    assert(false, "a waiting repair misses no member");
   }
 
   /** Rebuilds `id`, the one missing member, in its own slot. False when the result is impossible. */

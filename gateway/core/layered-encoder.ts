@@ -180,10 +180,8 @@ class LayerSet {
     const groups = new Groups(capacities.reduce((sum, capacity) => sum + capacity, 0));
     this.groups = groups;
     this.layers = interleave.map((bins) => new EncoderLayer(r, bins, groups));
-    this.headers = interleave.map((stride, layer) => ({
-      ...{ layer, layers: interleave.length, r, stride },
-      ...{ first: 0, count: 0, lengthXor: 0 },
-    }));
+    const fresh = { layers: interleave.length, r, first: 0, count: 0, lengthXor: 0 };
+    this.headers = interleave.map((stride, layer) => ({ ...fresh, layer, stride }));
     // A bin fills within r rounds, and no layer's queue lasts longer than r packets an entry.
     this.span = r * Math.max(...capacities) + 2 * r * Math.max(...interleave);
   }

@@ -129,8 +129,12 @@ function disturb(wire: readonly Item[], seed: number, loss: number, distance: nu
 }
 
 /** Feeds a decoder; every rebuilt packet must be the original. Ids it has at the end. */
-function receive(items: readonly Item[], packets: ReadonlyMap<number, Uint8Array>): Set<number> {
-  const decoder = new LayeredDecoder({ windowPackets: 2048, waitingRepairs: 64 });
+function receive(
+  items: readonly Item[],
+  packets: ReadonlyMap<number, Uint8Array>,
+  windowPackets = 2048,
+): Set<number> {
+  const decoder = new LayeredDecoder({ windowPackets, waitingRepairs: 64 });
   const have = new Set<number>();
   for (const { id, bytes } of items) {
     if (id < 0) decoder.handleRepair(bytes);
@@ -142,7 +146,8 @@ function receive(items: readonly Item[], packets: ReadonlyMap<number, Uint8Array
       have.add(next.id);
     }
   }
-  expect(decoder.statistics.malformed).toBe(0);
+  // A window too small for the code refuses its widest groups.
+  if (windowPackets === 2048) expect(decoder.statistics.malformed).toBe(0);
   expect(decoder.statistics.inconsistentRepairs).toBe(0);
   return have;
 }
@@ -151,7 +156,8 @@ describe("encoder and decoder", () => {
   it("rebuild only what was sent, byte for byte, under loss, reordering and duplication", () => {
     const network = fc.record({
       loss: fc.constantFrom(0, 0.01, 0.1, 0.4),
-      distance: fc.constantFrom(0, 3, 40),
+      distance: fc.constantFrom(0, 3, 40, 300),
+      windowPackets: fc.constantFrom(64, 256, 2048),
     });
     fc.assert(
       fc.property(code, firstId, actions, fc.nat(), network, (c, first, steps, seed, net) => {
@@ -159,8 +165,9 @@ describe("encoder and decoder", () => {
         for (const step of steps) sender.run(step);
         sender.idle();
         const arriving = disturb(sender.wire, seed + 1, net.loss, net.distance);
-        const have = receive(arriving, sender.packets);
-        if (net.loss === 0) expect(have.size).toBe(sender.packets.size);
+        const have = receive(arriving, sender.packets, net.windowPackets);
+        if (net.loss === 0 && net.windowPackets === 2048)
+          expect(have.size).toBe(sender.packets.size);
       }),
       { numRuns: 60 },
     );

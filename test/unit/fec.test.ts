@@ -207,7 +207,23 @@ describe("the decoder", () => {
     decoder.handleRepair(waits.bytes);
     for (let id = 1024; id < 1031; id++) decoder.handleData(id, packetOf(id));
     expect(decoder.pollRebuilt()).toBeNull();
-    expect(decoder.statistics.rebuilt).toBe(0);
+    expect(decoder.statistics).toMatchObject({ rebuilt: 0, inconsistentRepairs: 0 });
+  });
+
+  it("gives a repair up when a member that it had leaves the window", () => {
+    const decoder = new LayeredDecoder({ windowPackets: 512 });
+    const same = (id: number) => new Uint8Array(4).fill(id);
+    decoder.handleData(0, same(1));
+    const header = { layer: 0, layers: 1, r: 3, count: 3, stride: 100, lengthXor: 4, first: 0 };
+    const repair = new Uint8Array(repairHeader.size + 4).fill(1 ^ 2 ^ 3);
+    repairHeader.encode(viewOf(repair), 0, header);
+    decoder.handleRepair(repair);
+    // 0 leaves, and 512 takes its slot. Then 100 comes, and only 200 is missing.
+    decoder.handleData(512, same(7));
+    decoder.handleData(100, same(2));
+    expect(decoder.pollRebuilt()).toBeNull();
+    expect(decoder.statistics).toMatchObject({ rebuilt: 0, unused: 1, inconsistentRepairs: 0 });
+    expect(decoder.handleData(200, same(3))).toBe(true);
   });
 });
 
@@ -250,8 +266,10 @@ describe("a repair that no encoder wrote", () => {
     decoder.handleRepair(bytesOf({ ...good, lengthXor: 250 }));
     // Length 4 ^ 6 = 2, but byte 2 of 0 ^ packet is 3.
     decoder.handleRepair(bytesOf({ ...good, lengthXor: 6 }));
-    // A member that is longer than the longest.
-    decoder.handleRepair(bytesOf(good, 3));
+    // A member that is longer than the longest; all else would fit.
+    const short = bytesOf({ ...good, lengthXor: 6 }, 3);
+    short[repairHeader.size + 2] = 3;
+    decoder.handleRepair(short);
     expect(decoder.statistics.inconsistentRepairs).toBe(3);
     expect(decoder.pollRebuilt()).toBeNull();
     expect(decoder.handleData(101, packetOf(101))).toBe(true);
