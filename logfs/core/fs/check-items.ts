@@ -41,6 +41,8 @@ export interface StoredBlock {
 /** Sums over the items of the inode whose items are passing. */
 interface Passing {
   readonly inode: number;
+  /** Some of its items could not be read: nothing is said about their sums. */
+  readonly partial: boolean;
   item: InodeItem | null;
   entries: number;
   subdirectories: number;
@@ -55,7 +57,8 @@ export class ItemChecker {
   readonly graph: Graph;
   /** Blocks referred to since they were last taken. */
   blocks: StoredBlock[] = [];
-  private passing: Passing = newPassing(0);
+  private passing: Passing = newPassing(0, false);
+  private afterGap = false;
   private readonly truncations = new Map<number, number>();
   private readonly findings: Findings;
   private readonly totals: CheckTotals;
@@ -89,9 +92,16 @@ export class ItemChecker {
     this.graph.finish(nextInode);
   }
 
+  /** Items are missing here, of the inode that was passing and of the next. */
+  gap(): void {
+    this.passing = newPassing(0, true);
+    this.afterGap = true;
+  }
+
   private nextInode(inode: number): void {
     this.close(this.passing);
-    this.passing = newPassing(inode);
+    this.passing = newPassing(inode, this.afterGap);
+    this.afterGap = false;
   }
 
   private dispatch(high: number, low: number, value: Uint8Array): void {
@@ -184,8 +194,8 @@ export class ItemChecker {
   }
 
   private close(passing: Passing): void {
-    const { inode, item } = passing;
-    if (inode === 0) return;
+    const { inode, item, partial } = passing;
+    if (inode === 0 || partial) return;
     if (item === null) return this.findings.error(inode, "items of an inode without attributes");
     if (item.allocatedBytes !== passing.extentBytes) {
       const text = `says ${item.allocatedBytes} bytes allocated, has ${passing.extentBytes}`;
@@ -222,7 +232,7 @@ export class ItemChecker {
   }
 }
 
-function newPassing(inode: number): Passing {
+function newPassing(inode: number, partial: boolean): Passing {
   const sums = { entries: 0, subdirectories: 0, extentBytes: 0, extentsEnd: 0, symlinkBytes: 0 };
-  return { inode, item: null, ...sums };
+  return { inode, partial, item: null, ...sums };
 }

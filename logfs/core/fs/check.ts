@@ -85,11 +85,8 @@ async function rebuild(
   let replica: Replica | null = null;
   try {
     const first = await checkpointSequence(log, checkpoint);
-    const made = new Replica(
-      log,
-      new NodeCache(cacheBytes ?? DEFAULT_LIMITS.cacheBytes),
-      first - 1,
-    );
+    const cache = new NodeCache(cacheBytes ?? DEFAULT_LIMITS.cacheBytes);
+    const made = new Replica(log, cache, first, checkpoint);
     replica = made;
     await made.catchUp(() => made.appliedSequence < end);
   } catch (error) {
@@ -161,6 +158,7 @@ class Check {
       return await this.replica.runner.run(() => loaded(slot));
     } catch (error) {
       this.findings.unread++;
+      this.items.gap();
       this.findings.error(null, failureText(error), slot.reference);
       return null;
     }

@@ -29,7 +29,7 @@ export class VolumeFollower implements Volume {
     this.log = log;
     this.environment = environment;
     const cacheBytes = environment.limits?.cacheBytes ?? DEFAULT_LIMITS.cacheBytes;
-    this.replica = new Replica(log, new NodeCache(cacheBytes), from - 1);
+    this.replica = new Replica(log, new NodeCache(cacheBytes), from, null);
     this.unsubscribe = log.subscribe(() => this.follow());
     this.follow();
   }

@@ -2,12 +2,18 @@
  * Applies records of the log to a state, in order: opening does it behind the newest checkpoint, a
  * mirror's follower for as long as records come. A checkpoint record replaces the state by what it
  * says, dirty nodes and all, so memory stays as bounded as the writer's.
+ *
+ * Only metadata parts are needed. A record whose body is damaged is applied all the same: what is
+ * lost is the data in it, which reading that file will tell, and not the volume.
  */
 import { SmfsError } from "../../../lib/errors.ts";
-import type { LogReader, RawRecord } from "../log/api.ts";
-import { KIND } from "../log/format.ts";
-import { readRecordHeader, recordParts } from "../log/record.ts";
+import { crc32c } from "../../../lib/crc32c.ts";
+import type { Address, LogReader, RawRecord } from "../log/api.ts";
+import { KIND, RecordHeader } from "../log/format.ts";
+import { readRecordHeader, recordBytes, recordParts } from "../log/record.ts";
+import { SEGMENT_HEADER_BYTES } from "../log/segment.ts";
 import type { NodeCache } from "./cache.ts";
+import { readLog } from "./reading-log.ts";
 import { Runner } from "./runner.ts";
 import { VolumeState } from "./state.ts";
 import { decodeCheckpoint } from "./superblock.ts";
@@ -25,38 +31,75 @@ export class Replica {
   /** Update records applied since the checkpoint, and their bytes. */
   updates = 0;
   updateBytes = 0;
+  /** Records applied without the body part they should have. */
+  damagedBodies = 0;
+  /** Where the next record stands, when that is known. */
+  private next: Address | null;
   private readonly log: LogReader;
   private readonly cache: NodeCache;
 
-  /** `after`: the record before the first to be applied, which is a checkpoint or comes before one. */
-  constructor(log: LogReader, cache: NodeCache, after: number) {
+  /**
+   * `from`: the first record to apply, a checkpoint or one before the first; `address`: where it
+   * stands, when that is known.
+   */
+  constructor(log: LogReader, cache: NodeCache, from: number, address: Address | null) {
     this.log = log;
     this.cache = cache;
     this.runner = new Runner(log, this.cache);
-    this.appliedSequence = after;
+    this.appliedSequence = from - 1;
+    this.next = address;
   }
 
   /** Applies what the log has, until its end or until `wanted` says no. Rejects with the first failure. */
   async catchUp(wanted: () => boolean): Promise<void> {
     while (wanted() && this.appliedSequence < this.log.head.sequence) {
-      for (const record of await readRecords(this.log, this.appliedSequence + 1)) {
+      for (const record of await this.nextRecords()) {
         if (!wanted()) return;
         await this.apply(record);
       }
     }
   }
 
-  /** A whole record that the log has verified. Views see the state before it, or after it. */
+  private async nextRecords(): Promise<RawRecord[]> {
+    const wanted = this.appliedSequence + 1;
+    try {
+      return await readRecords(this.log, wanted);
+    } catch (error) {
+      const damaged = error instanceof SmfsError && error.code === "DAMAGED";
+      const record = damaged && this.next !== null ? await this.withoutBody(this.next) : null;
+      if (record?.sequence !== wanted) throw error;
+      this.damagedBodies++;
+      return [record];
+    }
+  }
+
+  /** Header and metadata part of the record at an address; null when they are damaged too. */
+  private async withoutBody(address: Address): Promise<RawRecord | null> {
+    const header = readRecordHeader(await readLog(this.log, address, RecordHeader.size), 0);
+    const length = RecordHeader.size + header.metadataBytes;
+    const bytes = await readLog(this.log, address, length);
+    const { metadata } = recordParts(bytes, header);
+    const whole = metadata.length === 0 || crc32c(metadata) === header.metadataChecksum;
+    return whole ? { sequence: header.sequence, bytes } : null;
+  }
+
+  /** A record that the log has verified. Views see the state before it, or after it. */
   private async apply(record: RawRecord): Promise<void> {
     const header = readRecordHeader(record.bytes, 0);
+    const length = recordBytes(header.metadataBytes, header.bodyBytes);
     const { metadata } = recordParts(record.bytes, header);
     if (header.kind === KIND.checkpoint) this.switchTo(metadata);
     else if (header.kind === KIND.update) {
       await this.update(metadata, header.segment, header.bodyBytes);
       this.updates++;
-      this.updateBytes += record.bytes.length;
+      this.updateBytes += length;
     }
     this.appliedSequence = record.sequence;
+    const { segment, offset } = header;
+    const sealed = header.kind === KIND.seal;
+    this.next = sealed
+      ? { segment: segment + 1, offset: SEGMENT_HEADER_BYTES }
+      : { segment, offset: offset + length };
   }
 
   private switchTo(metadata: Uint8Array): void {

@@ -51,7 +51,7 @@ export async function openVolume(
   environment: VolumeEnvironment,
 ): Promise<TreeVolume> {
   const first = await checkpointSequence(log, checkpoint);
-  const replica = new Replica(log, newCache(environment), first - 1);
+  const replica = new Replica(log, newCache(environment), first, checkpoint);
   await replica.catchUp(() => true);
   const { state, updates: records, updateBytes: bytes } = replica;
   if (state === null) throw new SmfsError("DAMAGED", "the log ends before its checkpoint");
