@@ -7,6 +7,7 @@ import { toErrno } from "../../lib/errors.ts";
 import { fallocate } from "../../sys/fallocate.ts";
 import { tryLock } from "../../sys/lock.ts";
 import { mount, unmount } from "../../sys/mount.ts";
+import { mountAt, parseMountinfo } from "../../sys/mountinfo.ts";
 import { isDying, supplementaryGroups } from "../../sys/process.ts";
 import { setReceiveBuffer, setSendBuffer } from "../../sys/socket.ts";
 
@@ -78,5 +79,24 @@ describe.skipIf(!linux)("system calls (Linux only)", () => {
   it("ALivingThreadIsNotDyingAndAMissingOneIs", () => {
     expect(isDying(process.pid)).toBe(false);
     expect(isDying(2 ** 22 + 1)).toBe(true);
+  });
+
+  it("TheRootIsAMountPointAndADirectoryInItIsNot", () => {
+    expect(mountAt("/")?.mountpoint).toBe("/");
+    expect(mountAt(directory)).toBeUndefined();
+  });
+});
+
+describe("mountinfo", () => {
+  it("PathsAreUnescapedAndOptionalFieldsPassedOver", () => {
+    const text = [
+      "22 27 0:21 / /proc rw,relatime shared:5 master:1 - proc proc rw",
+      "41 27 0:39 / /mnt/a\\040b\\134c rw - fuse.smfs x rw,user_id=0",
+      "",
+    ].join("\n");
+    expect(parseMountinfo(text)).toEqual([
+      { mountpoint: "/proc", device: "0:21", type: "proc" },
+      { mountpoint: "/mnt/a b\\c", device: "0:39", type: "fuse.smfs" },
+    ]);
   });
 });

@@ -1,0 +1,56 @@
+/** `node dist/bench/main.js fuse|fec [--json]`: each bench is loaded when it is asked for. */
+import { Command } from "commander";
+import { parseSize } from "../lib/units.ts";
+
+interface FuseFlags {
+  readonly directory?: string;
+  readonly size: string;
+  readonly files: string;
+  readonly rounds: string;
+  readonly json?: true;
+}
+
+const program = new Command("bench").description("measure smfs beside its ceilings, in one run");
+
+program
+  .command("fuse")
+  .description(
+    "1 MiB writes and reads, small writes and metadata, beside a server that stores nothing",
+  )
+  .option("--directory <directory>", "measure this instead of a store made for the occasion")
+  .option("--size <size>", "of the sequential file", "256MiB")
+  .option("--files <count>", "of the metadata part", "2000")
+  .option("--rounds <count>", "of which the best counts", "3")
+  .option("--json", "one JSON object")
+  .action(async ({ directory, size, files, rounds, json }: FuseFlags) => {
+    const { run } = await import("./fuse.ts");
+    const given = directory === undefined ? {} : { directory };
+    const numbers = { bytes: parseSize(size), files: Number(files), rounds: Number(rounds) };
+    report(await run({ ...given, ...numbers }), json);
+  });
+
+program
+  .command("fuse-null", { hidden: true })
+  .description("serve a file system that stores nothing")
+  .argument("<directory>")
+  .action(async (directory: string) => {
+    const { serveNull } = await import("./fuse-null.ts");
+    await serveNull(directory);
+  });
+
+program
+  .command("fec")
+  .description("encoder and decoder, beside copying and XOR")
+  .option("--json", "one JSON object")
+  .action(async ({ json }: { json?: true }) => {
+    const { run } = await import("./fec.ts");
+    report(run(), json);
+  });
+
+function report(result: object, json: true | undefined): void {
+  const rounded = (_key: string, value: unknown): unknown =>
+    typeof value === "number" ? Number(value.toPrecision(4)) : value;
+  process.stdout.write(`${JSON.stringify(result, rounded, json ? undefined : 2)}\n`);
+}
+
+await program.parseAsync();
