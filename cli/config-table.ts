@@ -5,7 +5,7 @@
 import { z } from "zod";
 import { MAX_DATAGRAM_BYTES, MIN_DATAGRAM_BYTES } from "../gateway/core/config.ts";
 import { MAX_GROUP, MAX_LAYERS, MAX_SPAN } from "../gateway/core/repair.ts";
-import { messageOf } from "../lib/errors.ts";
+import { SmfsError } from "../lib/errors.ts";
 import { parseDuration, parseRate, parseSize } from "../lib/units.ts";
 import { SYNC_LEVELS } from "../logfs/core/vfs.ts";
 
@@ -22,15 +22,21 @@ export interface Key<S extends z.ZodType = z.ZodType> {
 function quantity(form: string, parse: (text: string) => number, least: string, most: string) {
   const [lowest, highest] = [parse(least), parse(most)];
   return z.string().transform((text, context) => {
-    try {
-      const value = parse(text);
-      if (value >= lowest && value <= highest) return value;
-      context.addIssue(`must lie between "${least}" and "${most}"`);
-    } catch (error) {
-      context.addIssue(`must be ${form}: ${messageOf(error)}`);
-    }
+    const value = valueOf(parse, text);
+    if (value !== null && value >= lowest && value <= highest) return value;
+    const range = `between "${least}" and "${most}"`;
+    context.addIssue(value === null ? `must be ${form}` : `must lie ${range}`);
     return z.NEVER;
   });
+}
+
+function valueOf(parse: (text: string) => number, text: string): number | null {
+  try {
+    return parse(text);
+  } catch (error) {
+    if (error instanceof SmfsError) return null;
+    throw error;
+  }
 }
 
 const sizeForm = 'a size such as "64MiB" or "100MB"';

@@ -112,7 +112,11 @@ function parseToml(text: string, name: string): TomlTable {
   } catch (error) {
     if (!(error instanceof TomlError)) throw error;
     const place = `${name}:${error.line}:${error.column}`;
-    throw new SmfsError("CONFIG", `${place}: this is not TOML: ${error.message}`, error);
+    throw new SmfsError(
+      "CONFIG",
+      `${place}: this is not TOML: ${error.message.split("\n", 1)[0]}`,
+      error,
+    );
   }
 }
 
@@ -128,10 +132,9 @@ function check(raw: TomlTable, source: ConfigSource): Config {
 
 function failure(problems: readonly Problem[]): SmfsError {
   const isUsage = problems.every(({ isFlag }) => isFlag);
-  return new SmfsError(
-    isUsage ? "USAGE" : "CONFIG",
-    problems.map(({ place, message }) => `${place}: ${message}`).join("\n"),
-  );
+  // Two issues inside one value read the same.
+  const lines = new Set(problems.map(({ place, message }) => `${place}: ${message}`));
+  return new SmfsError(isUsage ? "USAGE" : "CONFIG", [...lines].join("\n"));
 }
 
 /** What each key allows and the whole does not. */
