@@ -95,8 +95,8 @@ describe("mountinfo", () => {
       "",
     ].join("\n");
     expect(parseMountinfo(text)).toEqual([
-      { mountpoint: "/proc", device: "0:21", type: "proc" },
-      { mountpoint: "/mnt/a b\\c", device: "0:39", type: "fuse.smfs" },
+      { mountpoint: "/proc", device: "0:21", type: "proc", source: "proc" },
+      { mountpoint: "/mnt/a b\\c", device: "0:39", type: "fuse.smfs", source: "x" },
     ]);
   });
 });
