@@ -183,8 +183,10 @@ export class Tree implements ItemView {
     while (fenced.leaf.level > 0) {
       const { highs, lows, children } = fenced.leaf;
       const index = childIndex(fenced.leaf, high, low);
-      fenced.lowerHigh = highs[index] as number;
-      fenced.lowerLow = lows[index] as number;
+      if (index > 0) {
+        fenced.lowerHigh = highs[index] as number;
+        fenced.lowerLow = lows[index] as number;
+      }
       fenced.upperHigh = highs[index + 1] ?? fenced.upperHigh;
       fenced.upperLow = lows[index + 1] ?? fenced.upperLow;
       fenced.leaf = loaded(children[index] as Slot);

@@ -1,0 +1,137 @@
+/**
+ * The tree's formats, version 1, byte by byte. A change here is a new format version: the old bytes
+ * stay, and must still be read.
+ */
+import { expect, test } from "vitest";
+import { fromHex, toHex } from "../../lib/bytes.ts";
+import { crc32c } from "../../lib/crc32c.ts";
+import { decodeNode, encodeNode, Node, Slot } from "../../logfs/core/fs/node.ts";
+import {
+  checkpointBytes,
+  decodeCheckpoint,
+  encodeCheckpoint,
+  LiveBytes,
+} from "../../logfs/core/fs/superblock.ts";
+import {
+  decodeUpdate,
+  encodeUpdate,
+  type Update,
+  updateBytes,
+} from "../../logfs/core/fs/update.ts";
+
+/** Hex digits with spaces and comments taken out. */
+const hex = (text: string) => text.replaceAll(/#.*$/gm, "").replaceAll(/\s/g, "");
+
+const LEAF = hex(`
+  534d464e 00 00 0200 39000000 00000000                    # header: level 0, 2 items, 57 bytes
+  1100000000000000 0000000000000000 0300 616263            # (17, 0) "abc"
+  1500000000000000 0000000001000000 0200 6465              # (21, 2^32) "de"
+`);
+
+const INNER = hex(`
+  534d464e 01 00 0200 50000000 00000000                    # header: level 1, 2 children, 80 bytes
+  0000000000000000 0000000000000000                        # from (0, 0)
+  01000000 00100000 39000000 efbeadde                      # segment 1, offset 4096, 57 bytes, checksum
+  1500000000000000 0700000000000000                        # from (21, 7)
+  02000000 00200000 00400000 78563412
+`);
+
+const UPDATE = hex(`
+  02000000 01000000 ffffffffffffffff 0010000000000000 0900000000000000  # 2 items, 1 free, −1 inode, +4096 bytes, next 9
+  1100000000000000 0000000000000000 01 00 0200 6869                     # put (17, 0) "hi"
+  1500000000000000 0500000000000000 02 00 0000                          # delete (21, 5)
+  03000000 00020000 00100000                                            # free segment 3, offset 512, 4096 bytes
+`);
+
+const SUPERBLOCK = hex(`
+  0100 0300 00400000                                       # version 1, height 3, nodes of 16384
+  000102030405060708090a0b0c0d0e0f                         # volume id
+  0000a40731af0500                                         # created, microseconds
+  02000000 00300000 00020000 efbeadde                      # root: segment 2, offset 12288, 512 bytes
+  0a00000000000000 0800000000000000 0000000001000000       # next inode, inodes, bytes of data
+  02000000                                                 # 2 segments with live bytes
+  00000000000000000000000000000000000000000000000000000000
+  01000000 e8030000
+  02000000 00020000
+`);
+
+test("a leaf", () => {
+  const node = new Node(0);
+  node.highs.push(17, 21);
+  node.lows.push(0, 2 ** 32);
+  node.values.push(fromHex("616263"), fromHex("6465"));
+  node.bytes = LEAF.length / 2;
+  const { block, checksum } = encodeNode(node, () => expect.unreachable());
+  expect(toHex(block)).toBe(LEAF);
+  const reference = { segment: 1, offset: 0, length: block.length, checksum };
+  expect(decodeNode(fromHex(LEAF), reference, 0)).toEqual(node);
+});
+
+test("an inner node", () => {
+  const children = [
+    { segment: 1, offset: 4096, length: 57, checksum: 0xdeadbeef },
+    { segment: 2, offset: 8192, length: 16384, checksum: 0x12345678 },
+  ];
+  const bytes = fromHex(INNER);
+  const reference = { segment: 1, offset: 0, length: bytes.length, checksum: crc32c(bytes) };
+  const node = decodeNode(bytes, reference, 1);
+  expect(node.children).toEqual(children.map((child) => new Slot(0, child, null)));
+  expect([node.highs, node.lows]).toEqual([
+    [0, 21],
+    [0, 7],
+  ]);
+  const encoded = encodeNode(node, (slot) => slot.reference ?? expect.unreachable());
+  expect(toHex(encoded.block)).toBe(INNER);
+});
+
+test("the metadata part of an update", () => {
+  const update: Update = {
+    changes: [
+      { high: 17, low: 0, value: fromHex("6869") },
+      { high: 21, low: 5, value: null },
+    ],
+    frees: [{ segment: 3, offset: 512, length: 4096 }],
+    inodes: -1,
+    dataBytes: 4096,
+    nextInode: 9,
+  };
+  const bytes = new Uint8Array(updateBytes(update));
+  encodeUpdate(bytes, update);
+  expect(toHex(bytes)).toBe(UPDATE);
+  expect(decodeUpdate(fromHex(UPDATE), 100)).toEqual(update);
+});
+
+test("the metadata part of a checkpoint", () => {
+  const live = new LiveBytes([
+    [2, 512],
+    [1, 1000],
+  ]);
+  const checkpoint = {
+    height: 3,
+    nodeBytes: 16384,
+    volumeId: fromHex("000102030405060708090a0b0c0d0e0f"),
+    createdMicros: 1_600_000_000_000_000,
+    root: { segment: 2, offset: 12288, length: 512, checksum: 0xdeadbeef },
+    nextInode: 10,
+    inodes: 8,
+    dataBytes: 2 ** 32,
+    live,
+  };
+  const bytes = new Uint8Array(checkpointBytes(live));
+  encodeCheckpoint(bytes, checkpoint);
+  expect(toHex(bytes)).toBe(SUPERBLOCK);
+  const decoded = decodeCheckpoint(fromHex(SUPERBLOCK));
+  expect({ ...decoded, live: decoded.live.entries }).toEqual({
+    ...checkpoint,
+    live: [
+      [1, 1000],
+      [2, 512],
+    ],
+  });
+});
+
+test("a newer superblock is refused as newer, not as damaged", () => {
+  const newer = fromHex(SUPERBLOCK);
+  newer[0] = 2;
+  expect(() => decodeCheckpoint(newer)).toThrow(expect.objectContaining({ code: "NEWER_VERSION" }));
+});
