@@ -94,6 +94,18 @@ describe("the encoder", () => {
     expect(encoder.coveredThrough(3)).toBe(4);
   });
 
+  it("flushes a layer's oldest groups first", () => {
+    const encoder = new LayeredEncoder();
+    push(encoder, 0, 95);
+    encoder.flushThrough(94, 0);
+    drain(encoder, 0);
+    // Bins 95 to 99, then 0 to 4.
+    push(encoder, 95, 10);
+    const flushed = drain(encoder, 1e6).filter((item) => isLayer(item, 2));
+    const firsts = flushed.map((item) => item.header?.first);
+    expect(firsts).toEqual(Array.from({ length: 10 }, (_, n) => 95 + n));
+  });
+
   it("flushes for a waiter only when something that covers it has not left", () => {
     const encoder = new LayeredEncoder();
     push(encoder, 0, 5);
@@ -210,6 +222,24 @@ describe("the decoder", () => {
     expect(decoder.statistics).toMatchObject({ rebuilt: 0, inconsistentRepairs: 0 });
   });
 
+  it("keeps one of a repair that came twice, and none that waits for ids long gone", () => {
+    const decoder = new LayeredDecoder({ windowPackets: 256, waitingRepairs: 4 });
+    const pair = (first: number) => {
+      const header = { layer: 0, layers: 1, r: 2, count: 2, stride: 1, lengthXor: 0, first };
+      const bytes = new Uint8Array(repairHeader.size + 3);
+      repairHeader.encode(viewOf(bytes), 0, header);
+      return bytes;
+    };
+    decoder.handleRepair(pair(0));
+    decoder.handleRepair(pair(0));
+    expect(decoder.statistics.unused).toBe(1);
+    decoder.handleData(300, Uint8Array.of(1, 2, 3));
+    // 256 and 257 have the slots of 0 and 1.
+    decoder.handleRepair(pair(256));
+    decoder.handleData(256, Uint8Array.of(4, 5, 6));
+    expect(decoder.pollRebuilt()).toEqual({ id: 257, packet: Uint8Array.of(4, 5, 6) });
+  });
+
   it("gives a repair up when a member that it had leaves the window", () => {
     const decoder = new LayeredDecoder({ windowPackets: 512 });
     const same = (id: number) => new Uint8Array(4).fill(id);
@@ -257,6 +287,12 @@ describe("a repair that no encoder wrote", () => {
     decoder.handleRepair(bytes);
     expect(decoder.statistics.malformed).toBe(1);
     expect(decoder.pollRebuilt()).toBeNull();
+  });
+
+  it("is refused as the first thing ever when it spans more than the window", () => {
+    const decoder = new LayeredDecoder({ windowPackets: 1024 });
+    decoder.handleRepair(bytesOf({ ...good, r: 4, count: 2, stride: 1024 }));
+    expect(decoder.statistics.malformed).toBe(1);
   });
 
   it("gives no packet when the length is impossible or bytes stand behind the end", () => {
