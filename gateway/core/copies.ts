@@ -2,24 +2,31 @@
  * Extra repairs on demand: plain copies of the packets that somebody waits for, when the repairs
  * of all layers have left and the risk is still above the target.
  *
- * Only for a message that stands nearly alone: with more in flight than MAX_COPIED_PACKETS the
- * target is met by the code and by acknowledgements, and copies would only crowd the line.
+ * With n packets unacknowledged, each may have the n-th part of a quarter of the target; those that
+ * have more are copied, once a round, until the sum meets the target. Only for messages that stand nearly alone: on a full
+ * line the target is met by the code and by acknowledgements, and copies would only crowd it.
  */
 import type { Flight } from "./flight.ts";
 import { MAX_COPIES } from "./protection.ts";
 import type { Safety } from "./safety.ts";
 
-/** A 64 kB message. */
-export const MAX_COPIED_PACKETS = 48;
+/** Copies in one round: 1.4 ms at 1 Gbit/s, twice a message of 64 kB. */
+const MAX_COPIED_PACKETS = 128;
+/** Unacknowledged packets with which messages still stand alone. */
+const MAX_UNACKNOWLEDGED = 512;
+/** Leaves room for three times as many packets before all need another copy. */
+const GOAL_SHARE = 0.25;
 
 export class CopyPlan {
   private readonly flight: Flight;
   private readonly safety: Safety;
+  private readonly targetRisk: number;
   private readonly ids: number[] = [];
 
-  constructor(flight: Flight, safety: Safety) {
+  constructor(flight: Flight, safety: Safety, targetRisk: number) {
     this.flight = flight;
     this.safety = safety;
+    this.targetRisk = targetRisk;
   }
 
   get isPending(): boolean {
@@ -35,20 +42,27 @@ export class CopyPlan {
     }
   }
 
-  /** Plans one more copy of everything unacknowledged below `offset`. */
+  /** Plans one more copy of every packet below `offset` that needs one. */
   plan(offset: number): void {
     const { flight } = this;
-    if (this.isPending) return;
+    if (this.isPending || flight.nextSegment - flight.firstSegment > MAX_UNACKNOWLEDGED) return;
+    const ids = this.liveBelow(offset);
+    const goal = (GOAL_SHARE * this.targetRisk) / ids.length;
+    const risky = ids.filter((id) => this.safety.riskOfId(id) > goal && this.mayCopy(id));
+    if (risky.length <= MAX_COPIED_PACKETS) this.ids.push(...risky);
+  }
+
+  private liveBelow(offset: number): number[] {
+    const { flight } = this;
+    const ids: number[] = [];
     for (let s = flight.firstSegment; s < flight.nextSegment; s++) {
-      if (flight.offsetOf(s) >= offset) return;
-      if (flight.isAcknowledged(s) || flight.isLost(s)) continue;
-      const id = flight.currentIdOf(s);
-      if (!this.safety.hasAllLayers(id)) continue;
-      if (this.safety.copiesOf(id) < MAX_COPIES) this.ids.push(id);
-      if (this.ids.length > MAX_COPIED_PACKETS) {
-        this.ids.length = 0;
-        return;
-      }
+      if (flight.offsetOf(s) >= offset) break;
+      if (!flight.isAcknowledged(s) && !flight.isLost(s)) ids.push(flight.currentIdOf(s));
     }
+    return ids;
+  }
+
+  private mayCopy(id: number): boolean {
+    return this.safety.hasAllLayers(id) && this.safety.copiesOf(id) < MAX_COPIES;
   }
 }

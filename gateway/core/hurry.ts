@@ -13,7 +13,8 @@ export class Hurry {
   private isDue = false;
   private notBeforeMicros = 0;
   private repairs = 0;
-  private isFlushing = false;
+  /** The repairs of a flush are on their way out. */
+  isFlushing = false;
 
   /** Somebody waits for `offset`. */
   want(offset: number): void {
@@ -47,7 +48,6 @@ export class Hurry {
 
   /** The code has no more repairs to give. */
   noteDrained(packetMicros: number, nowMicros: number): void {
-    if (!this.isFlushing) return;
     this.isFlushing = false;
     this.notBeforeMicros = nowMicros + FLUSH_SPACING * this.repairs * packetMicros;
   }

@@ -2,7 +2,7 @@
 import type { Protection } from "./risk.ts";
 
 /** Plain copies of one packet that are worth counting. */
-export const MAX_COPIES = 3;
+export const MAX_COPIES = 7;
 /** Depths that the model tells apart. */
 export const MAX_DEPTH = 3;
 
@@ -11,11 +11,11 @@ export const FIELD = {
   layers: { shift: 0, bits: 4 },
   spread: { shift: 4, bits: 4 },
   depth: { shift: 8, bits: 2 },
-  copies: { shift: 10, bits: 2 },
+  copies: { shift: 10, bits: 3 },
 } as const;
 export type FieldName = keyof typeof FIELD;
 
-export const CLASSES = 2 ** 12;
+export const CLASSES = 2 ** 13;
 
 export function fieldOf(packetClass: number, name: FieldName): number {
   const { shift, bits } = FIELD[name];

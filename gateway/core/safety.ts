@@ -92,6 +92,11 @@ export class Safety implements FlightObserver {
     return fieldOf(this.classOfId[id & MASK] ?? 0, "copies");
   }
 
+  /** Of a live id whose data has left. */
+  riskOfId(id: number): number {
+    return this.risks[this.classOfId[id & MASK] ?? 0] ?? 1;
+  }
+
   hasAllLayers(id: number): boolean {
     return fieldOf(this.classOfId[id & MASK] ?? 0, "layers") === this.layerCount;
   }

@@ -76,7 +76,7 @@ export class Sender {
     this.pacer = new Pacer(BURST_DATAGRAMS * config.datagramBytes);
     this.rate = new RateControl(config.rateBitsPerSecond);
     this.coverage = new EncoderCoverage(this.encoder);
-    this.copies = new CopyPlan(flight, this.safety);
+    this.copies = new CopyPlan(flight, this.safety, config.targetRisk);
     this.reports = new LossReports(config.code, this.safety, this.rate, counters, nowMicros);
     this.fullBytes = fullStreamBytes(config.datagramBytes, this.encoder);
     this.horizonPackets = (r + 2) * Math.max(...interleave) + REORDER_PACKETS;
@@ -121,6 +121,9 @@ export class Sender {
   poll(out: Uint8Array, nowMicros: number): number {
     this.hurrying.update(this.sent, this.safeOffset);
     if (this.hurrying.flushMicros <= nowMicros) this.flush(nowMicros);
+    if (this.hurrying.isFlushing && this.encoder.nextTimeoutMicros() > nowMicros) {
+      this.hurrying.noteDrained(this.packetMicros, nowMicros);
+    }
     if (this.pacer.readyMicros > nowMicros) return 0;
     const length =
       this.pollRepair(out, nowMicros) ||
@@ -143,10 +146,7 @@ export class Sender {
     const isIdle = !this.hasData;
     const repair = out.subarray(RepairHeader.size);
     const length = this.encoder.poll(repair, isIdle ? nowMicros : -Infinity);
-    if (length === 0) {
-      this.hurrying.noteDrained(this.packetMicros, nowMicros);
-      return 0;
-    }
+    if (length === 0) return 0;
     RepairHeader.encode(viewOf(out), 0, { kind: INNER.repair });
     this.hurrying.noteRepair();
     this.counters.repairPacketsSent++;
