@@ -2,7 +2,7 @@
  * Laws of the log, on histories made from a seed. The model keeps its own record of what was
  * acknowledged and looks at the log only through its interface.
  */
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { viewOf } from "../../lib/codec.ts";
 import { crc32c } from "../../lib/crc32c.ts";
@@ -20,7 +20,7 @@ type Step =
   | { kind: "kill" | "crash"; seed: number };
 
 /** Bursts that roll segments within the time of a sync are what recovery has to fear. */
-const step: fc.Arbitrary<Step> = fc.oneof(
+const anyStep: fc.Arbitrary<Step> = fc.oneof(
   { weight: 12, arbitrary: fc.record({ kind: fc.constant("append"), bytes: fc.nat(6000) }) },
   { weight: 3, arbitrary: fc.record({ kind: fc.constant("sync") }) },
   { weight: 6, arbitrary: fc.record({ kind: fc.constant("advance"), micros: fc.nat(1500) }) },
@@ -112,7 +112,7 @@ class Model {
 describe("crashes", () => {
   test("nothing acknowledged is lost, and what is left is a prefix of what was appended", () => {
     fc.assert(
-      fc.property(fc.array(step, { minLength: 5, maxLength: 80, size: "max" }), (steps) => {
+      fc.property(fc.array(anyStep, { minLength: 5, maxLength: 80, size: "max" }), (steps) => {
         const model = new Model();
         for (const one of steps) model.run(one);
         model.check();

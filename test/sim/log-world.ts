@@ -79,13 +79,14 @@ export class LogWorld {
 
   /** The answer of a call with a callback, run to its end in virtual time. */
   await<T>(call: (done: (error: Error | null, value: T) => void) => void): T {
-    let answer: { error: Error | null; value: T } | undefined;
-    call((error, value) => {
-      answer = { error, value };
-    });
-    while (answer === undefined) if (!this.clock.step()) throw new Error("the call never answered");
-    if (answer.error !== null) throw answer.error;
-    return answer.value;
+    const answers: { error: Error | null; value: T }[] = [];
+    call((error, value) => answers.push({ error, value }));
+    while (answers.length === 0) {
+      if (!this.clock.step()) throw new Error("the call never answered");
+    }
+    const [{ error, value }] = answers as [{ error: Error | null; value: T }];
+    if (error !== null) throw error;
+    return value;
   }
 }
 

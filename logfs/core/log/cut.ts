@@ -4,6 +4,7 @@
  * segments go newest first, so that a crash in between leaves a shorter log and never a gap.
  */
 import { viewOf } from "../../../lib/codec.ts";
+import { messageOf, SmfsError } from "../../../lib/errors.ts";
 import type { Address, Done, RawRecord, SegmentStore } from "./api.ts";
 import { KIND, RecordHeader } from "./format.ts";
 import type { LogFileReader } from "./reader.ts";
@@ -38,30 +39,41 @@ export class Cut {
     });
   }
 
-  /** Removes every record behind `sequence`. All of the log must have been written. */
+  /**
+   * Removes every record behind `sequence`. All of the log must have been written. After a failure
+   * with code IO nobody knows what is left: the log must be opened anew.
+   */
   behind(sequence: number, done: Done): void {
     const { position, segments } = this.writer;
     if (sequence === position.sequence) return done(null);
     if (sequence === 0 && segments.firstSequence === 1) {
       const [first] = segments.numbers();
-      this.at({ segment: first ?? 1, offset: SEGMENT_HEADER_BYTES }, null);
-      return done(null);
+      return this.at({ segment: first ?? 1, offset: SEGMENT_HEADER_BYTES }, null, done);
     }
     this.reader.readRecords(sequence, 1, (error, [record]) => {
       if (error !== null || record === undefined) return done(error);
       const header = RecordHeader.decode(viewOf(record.bytes), 0);
-      this.at({ segment: header.segment, offset: header.offset + record.bytes.length }, header);
-      done(null);
+      const { segment, offset } = header;
+      this.at({ segment, offset: offset + record.bytes.length }, header, done);
     });
   }
 
-  private at(end: Address, last: RecordHeader | null): void {
+  private at(end: Address, last: RecordHeader | null, done: Done): void {
+    try {
+      this.remove(end);
+      this.writer.rewind(end, last, newestCheckpoint(this.store, end));
+    } catch (error) {
+      return done(new SmfsError("IO", `cutting the log: ${messageOf(error)}`, error));
+    }
+    done(null);
+  }
+
+  private remove(end: Address): void {
+    this.reader.forgetPlace();
     for (const segment of this.writer.segments.numbers().toReversed()) {
       if (segment > end.segment) this.store.remove(segment);
     }
     this.store.clear(end.segment, end.offset);
-    this.reader.forgetPlace();
-    this.writer.rewind(end, last, newestCheckpoint(this.store, end));
   }
 }
 

@@ -304,6 +304,7 @@ export class Log implements LogWriter, LogFollower {
     const finish: Done = (error) => {
       this.state = "open";
       if (error === null) this.handleCut();
+      else if (error instanceof SmfsError && error.code === "IO") this.pipeline.stop(error);
       done(error);
     };
     this.pipeline.whenIdle(() => {

@@ -60,6 +60,7 @@ export class Pipeline {
     this.durableSequence = state.durableSequence;
     this.commitIntervalMicros = state.commitIntervalMicros;
     this.onProgress = onProgress;
+    this.armTimer();
   }
 
   whenWritten(sequence: number, done: Done): void {

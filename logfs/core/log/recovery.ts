@@ -24,6 +24,7 @@ import {
   scanRecords,
 } from "./scan.ts";
 import { readSegmentHeader, SEGMENT_HEADER_BYTES } from "./segment.ts";
+import { type Mark, MARK_BYTES } from "./segments.ts";
 
 export interface RecoveryReport {
   readonly segments: number;
@@ -38,11 +39,7 @@ export interface RecoveryReport {
 export interface FoundSegment {
   readonly segment: number;
   readonly firstSequence: number;
-  readonly bytes: number;
-}
-
-export interface RecoveredRecord extends Address {
-  readonly sequence: number;
+  /** Of the file. */
   readonly bytes: number;
 }
 
@@ -50,8 +47,8 @@ export interface RecoveredRecord extends Address {
 export interface FoundLog {
   readonly logId: Uint8Array;
   readonly segments: readonly FoundSegment[];
-  /** Records of the last segment. */
-  readonly records: readonly RecoveredRecord[];
+  /** Some records of the last segment, `MARK_BYTES` apart. */
+  readonly marks: readonly Mark[];
   readonly head: ChainLink & { readonly epoch: number };
   readonly end: Address;
   /** The last record is a seal: the next one starts a segment. */
@@ -80,7 +77,7 @@ export function findLog(store: SegmentStore, settings: RecoverySettings): FoundL
   for (const info of hollow.toReversed()) store.remove(info.segment);
   return assemble(candidates.slice(0, last.index + 1), last.header, scan, {
     segments: last.index + 1,
-    scannedRecords: scan.records.length,
+    scannedRecords: scan.records,
     cutAt: verdict.cut ? { segment: scan.end.segment, offset: scan.end.offset } : null,
     cutWasVouched: verdict.vouched,
     removedSegments: hollow.length,
@@ -167,7 +164,8 @@ function refuseHeadless(store: SegmentStore, candidates: readonly Candidate[]): 
 }
 
 interface LastScan {
-  readonly records: RecoveredRecord[];
+  readonly records: number;
+  readonly marks: Mark[];
   readonly end: ScanEnd;
   readonly head: (ChainLink & { readonly epoch: number }) | null;
   readonly checkpoint: Address | null;
@@ -175,20 +173,24 @@ interface LastScan {
 }
 
 function scanLast(store: SegmentStore, header: SegmentHeader, bytes: number): LastScan {
-  const records: RecoveredRecord[] = [];
+  const marks: Mark[] = [];
+  let records = 0;
   let newest: ScannedRecord | null = null;
   let checkpoint: Address | null = null;
   const visit = (record: ScannedRecord): boolean => {
     if (record.metadata() === null || record.body() === null) return false;
-    const { segment, offset, totalBytes } = record;
-    records.push({ segment, offset, bytes: totalBytes, sequence: record.header.sequence });
-    if (record.header.kind === KIND.checkpoint) checkpoint = { segment, offset };
+    const { segment, offset, header: found } = record;
+    records++;
+    if (offset - (marks.at(-1)?.offset ?? 0) >= MARK_BYTES) {
+      marks.push({ offset, sequence: found.sequence });
+    }
+    if (found.kind === KIND.checkpoint) checkpoint = { segment, offset };
     newest = record;
     return true;
   };
   const limit = { segment: header.segment, offset: bytes };
   const end = scanRecords(store, scanStart(header), limit, visit);
-  return { records, end, checkpoint, ...summary(newest) };
+  return { records, marks, end, checkpoint, ...summary(newest) };
 }
 
 function summary(newest: ScannedRecord | null) {
@@ -239,7 +241,7 @@ function assemble(
   scan: LastScan,
   report: RecoveryReport,
 ): FoundLog {
-  const { end, records, sealed } = scan;
+  const { end, marks, sealed } = scan;
   const before = header.firstSequence - 1;
   const { logId, checkpointSegment, checkpointOffset } = header;
   const inHeader =
@@ -251,7 +253,7 @@ function assemble(
       bytes,
       firstSequence: (found as SegmentHeader).firstSequence,
     })),
-    records,
+    marks,
     head: scan.head ?? { sequence: before, checksum: header.previousChecksum, epoch: 0 },
     end: { segment: end.segment, offset: end.offset },
     sealed,
@@ -266,7 +268,7 @@ export function emptyLog(logId: Uint8Array): FoundLog {
   return {
     logId,
     segments: [],
-    records: [],
+    marks: [],
     head: { sequence: 0, checksum: 0, epoch: 0 },
     end: { segment: 1, offset: 0 },
     sealed: false,

@@ -7,7 +7,7 @@ import { assert } from "../../../lib/assert.ts";
 import type { Address } from "./api.ts";
 import { SEGMENT_HEADER_BYTES } from "./segment.ts";
 
-const MARK_BYTES = 1 << 20;
+export const MARK_BYTES = 1 << 20;
 /** Segments that keep their marks: 64 × 100 MB is more than a mirror lags in normal operation. */
 const MARKED_SEGMENTS = 64;
 
@@ -39,10 +39,10 @@ export class SegmentTable {
     return this.entries.map((entry) => entry.segment);
   }
 
-  add(segment: number, firstSequence: number, usedBytes: number): void {
+  add(segment: number, firstSequence: number, usedBytes: number, marks: Mark[] = []): void {
     const last = this.entries.at(-1);
     assert(last === undefined || last.segment < segment, "segments are added in order");
-    this.entries.push({ segment, firstSequence, usedBytes, marks: [] });
+    this.entries.push({ segment, firstSequence, usedBytes, marks });
     const unmarked = this.entries.at(-1 - MARKED_SEGMENTS);
     if (unmarked !== undefined) unmarked.marks = [];
   }
@@ -75,10 +75,10 @@ export class SegmentTable {
 
   /** A place at or before the record from which to hop; undefined when it was cleaned away. */
   locate(sequence: number): (Address & Mark) | undefined {
-    const entry = this.entries.findLast((candidate) => candidate.firstSequence <= sequence);
+    const entry = lastUpTo(this.entries, sequence, (one) => one.firstSequence);
     if (entry === undefined) return undefined;
     const { segment, firstSequence } = entry;
-    const mark = entry.marks.findLast((candidate) => candidate.sequence <= sequence);
+    const mark = lastUpTo(entry.marks, sequence, (one) => one.sequence);
     return { segment, sequence: firstSequence, offset: SEGMENT_HEADER_BYTES, ...mark };
   }
 
@@ -94,6 +94,19 @@ export class SegmentTable {
   private find(segment: number): Entry | undefined {
     const last = this.entries.at(-1);
     if (last?.segment === segment) return last;
-    return this.entries.findLast((entry) => entry.segment === segment);
+    const entry = lastUpTo(this.entries, segment, (one) => one.segment);
+    return entry?.segment === segment ? entry : undefined;
   }
+}
+
+/** The last of the ascending `items` whose key is at most `limit`. */
+function lastUpTo<T>(items: readonly T[], limit: number, key: (item: T) => number): T | undefined {
+  let low = 0;
+  let high = items.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (key(items[middle] as T) <= limit) low = middle + 1;
+    else high = middle;
+  }
+  return items[low - 1];
 }

@@ -15,7 +15,7 @@ import { KIND, type RecordHeader, SealSummary } from "./format.ts";
 import { LiveTable } from "./live.ts";
 import { MAX_SEGMENT_BYTES, type ResolvedOptions, SEAL_BYTES } from "./options.ts";
 import { blankHeader, RECORD_HEADER_BYTES, recordBytes, sealHeader } from "./record.ts";
-import type { FoundLog } from "./recovery.ts";
+import type { FoundLog, FoundSegment } from "./recovery.ts";
 import { encodeSegmentHeader, SEGMENT_HEADER_BYTES } from "./segment.ts";
 import { SegmentTable } from "./segments.ts";
 import { SpaceAhead } from "./space.ts";
@@ -70,13 +70,15 @@ export class Writer {
     this.header = blankHeader(this.logId);
     this.tail = new TailBuffer(options, sequence);
     this.space = new SpaceAhead(store, options, counters);
-    for (const { segment, firstSequence, bytes } of found.segments) {
-      this.segments.add(segment, firstSequence, bytes);
-      this.live.setUsed(segment, bytes);
-      this.space.note(segment, bytes);
-    }
-    for (const record of found.records) this.segments.note(record, record.bytes, record.sequence);
-    if (found.segments.length > 0) this.live.setUsed(found.end.segment, found.end.offset);
+    for (const one of found.segments) this.know(one, found);
+  }
+
+  private know({ segment, firstSequence, bytes }: FoundSegment, { end, marks }: FoundLog): void {
+    const isLast = segment === end.segment;
+    const usedBytes = isLast ? end.offset : bytes;
+    this.segments.add(segment, firstSequence, usedBytes, isLast ? [...marks] : []);
+    this.live.setUsed(segment, usedBytes);
+    this.space.note(segment, bytes);
   }
 
   /** The first segment of a new log. Throws `SmfsError` NO_SPACE. */
