@@ -143,7 +143,7 @@ type Datagram = Uint8Array;
 
 export class World {
   nowMicros = 0;
-  readonly a: Side;
+  a: Side;
   b: Side;
   readonly aToB: EmulatedLink<Datagram>;
   readonly bToA: EmulatedLink<Datagram>;
@@ -171,6 +171,16 @@ export class World {
 
   restartResponder(): void {
     this.b = this.makeSide("responder", KEY);
+  }
+
+  restartInitiator(): void {
+    this.a = this.makeSide("initiator", KEY);
+  }
+
+  /** A stranger's datagram reaches B now; the answer goes to A. */
+  inject(datagram: Uint8Array): void {
+    this.b.link.handleDatagram(datagram, this.nowMicros);
+    this.answer(this.b, this.bToA);
   }
 
   /** A dies: what is on the wire travels on. */
@@ -210,9 +220,13 @@ export class World {
       const datagram = path.poll(this.nowMicros);
       if (datagram === null) return;
       to.link.handleDatagram(datagram, this.nowMicros);
-      const length = to.link.pollReply(this.buffer);
-      if (length > 0) back.send(this.buffer.slice(0, length), length, this.nowMicros);
+      this.answer(to, back);
     }
+  }
+
+  private answer(from: Side, path: EmulatedLink<Datagram>): void {
+    const length = from.link.pollReply(this.buffer);
+    if (length > 0) path.send(this.buffer.slice(0, length), length, this.nowMicros);
   }
 
   private pump(side: Side, path: EmulatedLink<Datagram>): void {
