@@ -55,7 +55,7 @@ function adviceFor(name: string, valid: readonly string[]): string {
 }
 
 /** The valid name a slip or two away, or null. */
-export function nearest(name: string, valid: readonly string[]): string | null {
+function nearest(name: string, valid: readonly string[]): string | null {
   const most = Math.max(1, Math.floor(name.length / 3));
   const near = valid
     .map((each) => ({ each, distance: editDistance(name.toLowerCase(), each) }))

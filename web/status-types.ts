@@ -48,7 +48,7 @@ export interface StoreStatus {
   readonly dataBytes: number;
 }
 
-export interface SyncStatus {
+interface SyncStatus {
   /** What each kind of operation waits for. */
   readonly floor: SyncLevelName;
   readonly fsync: SyncLevelName;
@@ -96,14 +96,14 @@ export interface LatencyStatus {
   readonly max: number;
 }
 
-export interface ThroughputStatus {
+interface ThroughputStatus {
   readonly writeBytesTotal: number;
   readonly readBytesTotal: number;
   readonly operationsTotal: number;
 }
 
 /** One direction of an emulated path, in packets; `bytes` is what was delivered. */
-export interface WanDirectionStatus {
+interface WanDirectionStatus {
   readonly sent: number;
   readonly delivered: number;
   readonly lost: number;
