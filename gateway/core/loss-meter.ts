@@ -3,9 +3,9 @@
  * and the length of bursts, both as upper confidence bounds for the redundancy model.
  *
  * A packet counts as lost when `REORDER_PACKETS` later ones have been seen without it. Observations
- * fade: when `WINDOW_PACKETS` have been judged, all counts are halved. While the link is young, a
- * prior of `PRIOR` stands in and fades out linearly until as many packets as `PRIOR_FADE_PACKETS`
- * were judged. A gap of more than `OUTAGE_PACKETS` is an outage and not loss: it is skipped.
+ * fade: when `WINDOW_PACKETS` have been judged, all counts are halved. While the link is young,
+ * `PRIOR` is added, fading out linearly until `PRIOR_FADE_PACKETS` were judged. A gap of more than
+ * `OUTAGE_PACKETS` is an outage and not loss: it is skipped.
  *
  * Bounds are one-sided 95 % Wilson intervals (Wilson 1927). Lost packets of one burst are not
  * independent; for geometric bursts of mean b the variance is 2b − 1 times as large, so the sample
@@ -17,8 +17,10 @@ import type { LossEstimate } from "./code.ts";
 const Z = 1.645;
 const REORDER_PACKETS = 64;
 const WINDOW_PACKETS = 65536;
-/** 1 % independent loss, as if measured on a thousand packets. */
-const PRIOR = { packets: 1000, lost: 10, bursts: 10 };
+/** 1 % loss, as if measured on a thousand packets. */
+const PRIOR = { packets: 1000, lost: 10 };
+/** While fewer bursts were seen, single losses stand in for the others. */
+const PRIOR_BURSTS = 10;
 const PRIOR_FADE_PACKETS = 10000;
 const OUTAGE_PACKETS = 4096;
 
@@ -55,14 +57,16 @@ export class LossMeter {
   }
 
   estimate(): LossEstimate {
-    const { packets, lost, bursts } = this.withPrior();
-    // Geometric lengths: each lost packet ends its burst with probability 1 / mean.
-    const ends = lowerBound(bursts / Math.max(lost, 1), Math.max(lost, 1));
-    const meanBurst = lost / Math.max(bursts, 1);
-    const independent = packets / Math.max(1, 2 * meanBurst - 1);
+    const { packets, lost, bursts } = this.recent;
+    const standIns = Math.max(0, PRIOR_BURSTS - bursts);
+    const ended = (bursts + standIns) / (lost + standIns);
+    const share = Math.max(0, 1 - packets / PRIOR_FADE_PACKETS);
+    const observed = packets + share * PRIOR.packets;
+    const independent = observed / Math.max(1, 2 / ended - 1);
     return {
-      loss: upperBound(lost / packets, independent),
-      burst: bursts === 0 ? 1 : 1 / ends,
+      loss: Math.min(1, wilson((lost + share * PRIOR.lost) / observed, independent, Z)),
+      // Geometric lengths: each lost packet ends its burst with probability 1 / mean.
+      burst: 1 / wilson(ended, lost + standIns, -Z),
     };
   }
 
@@ -103,27 +107,9 @@ export class LossMeter {
     this.recent.lost /= 2;
     this.recent.bursts /= 2;
   }
-
-  private withPrior(): { packets: number; lost: number; bursts: number } {
-    const { packets, lost, bursts } = this.recent;
-    const share = Math.max(0, 1 - packets / PRIOR_FADE_PACKETS);
-    return {
-      packets: packets + share * PRIOR.packets,
-      lost: lost + share * PRIOR.lost,
-      bursts: bursts + share * PRIOR.bursts,
-    };
-  }
 }
 
-/** Upper end of the Wilson interval of a share seen in `trials` independent trials. */
-function upperBound(share: number, trials: number): number {
-  return Math.min(1, wilson(share, trials, Z));
-}
-
-function lowerBound(share: number, trials: number): number {
-  return wilson(share, trials, -Z);
-}
-
+/** Upper (z > 0) or lower end of the Wilson interval of a share seen in independent trials. */
 function wilson(share: number, trials: number, z: number): number {
   const squared = (z * z) / trials;
   const spread = z * Math.sqrt((share * (1 - share)) / trials + squared / (4 * trials));

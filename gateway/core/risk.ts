@@ -15,8 +15,8 @@
  * - A member may have been rebuilt by other layers. When a repair of layer l has left, its members'
  *   repairs of all denser layers have left too, because those close and serve their delay sooner
  *   (r · i_k ≤ i_l) and flushes send all layers, dense first: m_l = R_l, the residue after the l
- *   denser layers. Far behind the newest packet, members have all their repairs (`depth`), and m_l is the
- *   residue after all the other layers (density evolution).
+ *   denser layers. Far behind the newest packet, members have all their repairs (`depth`), and m_l
+ *   is the residue after all the other layers (density evolution).
  * - A layer without that property (r · i_k > i_l for a denser k in use) could share two members with
  *   it, and is left out of the account.
  * - A flushed repair follows its last member directly: layer l at a distance of l + 1.

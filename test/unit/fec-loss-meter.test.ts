@@ -21,7 +21,9 @@ describe("the loss meter", () => {
     // Rule of three, one-sided 95 %: about 2.7 / 20,000.
     expect(meter.estimate().loss).toBeLessThan(2e-4);
     expect(meter.estimate().loss).toBeGreaterThan(1e-4);
-    expect(meter.estimate().burst).toBe(1);
+    // No burst was seen, so little is known of their length.
+    expect(meter.estimate().burst).toBeGreaterThan(1.2);
+    expect(meter.estimate().burst).toBeLessThan(1.5);
   });
 
   it("bounds independent loss from above, closely", () => {
