@@ -7,7 +7,7 @@ import { viewOf } from "../../../lib/codec.ts";
 import { messageOf, SmfsError } from "../../../lib/errors.ts";
 import type { Address, Done, RawRecord, SegmentStore } from "./api.ts";
 import { KIND, RecordHeader } from "./format.ts";
-import type { LogFileReader } from "./reader.ts";
+import type { RecordReader } from "./reader.ts";
 import { scanRecords } from "./scan.ts";
 import { readSegmentHeader, SEGMENT_HEADER_BYTES } from "./segment.ts";
 import type { Writer } from "./writer.ts";
@@ -17,9 +17,9 @@ const HAND_OVER_BYTES = 2 ** 20;
 export class Cut {
   private readonly store: SegmentStore;
   private readonly writer: Writer;
-  private readonly reader: LogFileReader;
+  private readonly reader: RecordReader;
 
-  constructor(store: SegmentStore, writer: Writer, reader: LogFileReader) {
+  constructor(store: SegmentStore, writer: Writer, reader: RecordReader) {
     this.store = store;
     this.writer = writer;
     this.reader = reader;

@@ -26,7 +26,7 @@ import { EpochStart, KIND, RecordHeader } from "./format.ts";
 import type { SegmentUsage } from "./live.ts";
 import { ID_BYTES, type LogOptions, type ResolvedOptions, resolveOptions } from "./options.ts";
 import { Pipeline } from "./pipeline.ts";
-import { LogFileReader } from "./reader.ts";
+import { RecordReader } from "./reader.ts";
 import { readRecord, recordBytes } from "./record.ts";
 import { emptyLog, findLog, type FoundLog, type RecoveryReport } from "./recovery.ts";
 import { type LogStatistics, newCounters } from "./statistics.ts";
@@ -57,7 +57,7 @@ export class Log implements LogWriter, LogFollower {
   private readonly listeners = new Set<() => void>();
   private readonly writer: Writer;
   private readonly pipeline: Pipeline;
-  private readonly reader: LogFileReader;
+  private readonly reader: RecordReader;
   private readonly cut: Cut;
 
   /**
@@ -101,7 +101,7 @@ export class Log implements LogWriter, LogFollower {
       commitIntervalMicros: this.options.commitIntervalMicros,
     };
     this.pipeline = new Pipeline(store, tail, time, this.counters, state, () => this.notify());
-    this.reader = new LogFileReader(store, tail, segments, this.counters);
+    this.reader = new RecordReader(store, tail, segments, this.counters);
     this.cut = new Cut(store, this.writer, this.reader);
     if (found.report.cutAt !== null) this.counters.tornTailsCut++;
   }

@@ -44,7 +44,7 @@ interface Search {
   needBytes: number;
 }
 
-export class LogFileReader {
+export class RecordReader {
   private readonly store: SegmentStore;
   private readonly tail: TailBuffer;
   private readonly segments: SegmentTable;

@@ -121,7 +121,7 @@ export function readRecordHeader(source: Uint8Array, at: number): RecordHeader {
 }
 
 /** Checks parts and padding of a whole record against its header. Throws `SmfsError` DAMAGED. */
-export function verifyParts(record: Uint8Array, header: RecordHeader): void {
+function verifyParts(record: Uint8Array, header: RecordHeader): void {
   if (record.length !== recordBytes(header.metadataBytes, header.bodyBytes)) {
     throw damaged("has another length than its header says");
   }

@@ -13,16 +13,11 @@
  * follower's tail is cut, and the primary, which knows what the follower acknowledged, sends it again.
  */
 import { SmfsError } from "../../../lib/errors.ts";
+import { inspectAftermath } from "./aftermath.ts";
 import type { Address, SegmentInfo, SegmentStore } from "./api.ts";
 import { KIND, type SegmentHeader } from "./format.ts";
 import { describeAddress } from "./record.ts";
-import {
-  type ChainLink,
-  inspectAftermath,
-  type ScanEnd,
-  type ScannedRecord,
-  scanRecords,
-} from "./scan.ts";
+import { type ChainLink, type ScanEnd, type ScannedRecord, scanRecords } from "./scan.ts";
 import { readSegmentHeader, SEGMENT_HEADER_BYTES } from "./segment.ts";
 import { type Mark, MARK_BYTES } from "./segments.ts";
 

@@ -8,15 +8,14 @@
  * when the visitor asks for them.
  */
 import { equalBytes } from "../../../lib/bytes.ts";
-import { viewOf } from "../../../lib/codec.ts";
 import { crc32c } from "../../../lib/crc32c.ts";
 import { type ErrorCode, SmfsError } from "../../../lib/errors.ts";
 import type { Address, SegmentStore } from "./api.ts";
-import { KIND, RECORD_ALIGNMENT, RECORD_MAGIC, type RecordHeader } from "./format.ts";
+import { KIND, type RecordHeader } from "./format.ts";
 import { readRecordHeader, RECORD_HEADER_BYTES, recordBytes } from "./record.ts";
 import { readSegmentHeader, SEGMENT_HEADER_BYTES } from "./segment.ts";
 
-const WINDOW_BYTES = 1 << 20;
+export const WINDOW_BYTES = 1 << 20;
 
 /** A sliding view of one segment file. Views are valid until the next call. */
 export class Window {
@@ -241,69 +240,5 @@ function segmentFault(
   } catch (error) {
     if (!(error instanceof SmfsError)) throw error;
     return { ...here, reason: "damage", code: error.code, message: error.message };
-  }
-}
-
-export interface Aftermath {
-  /** Something other than zeros stands there. */
-  readonly written: boolean;
-  /** A header that verifies and says that `sequence` was durable when it was written. */
-  readonly vouchedBy: (Address & { readonly sequence: number }) | null;
-}
-
-/**
- * What stands at `from` and behind it in one segment: is any of it a sign that record `sequence`
- * was durable once (ARCHITECTURE, "Torn tail or damage")?
- */
-export function inspectAftermath(
-  store: SegmentStore,
-  from: Address,
-  sequence: number,
-  logId: Uint8Array,
-): Aftermath {
-  let written = false;
-  const { segment } = from;
-  for (let start = from.offset; ; ) {
-    const bytes = store.readSync(segment, start, WINDOW_BYTES);
-    const view = viewOf(bytes);
-    const last = bytes.length < WINDOW_BYTES;
-    const stop = last ? bytes.length : bytes.length - RECORD_HEADER_BYTES;
-    for (let at = 0; at < stop; at += RECORD_ALIGNMENT) {
-      if (!isZero(view, at)) written = true;
-      else continue;
-      const header = headerIn(bytes, view, at, start + at, segment);
-      if (header === null || header.sequence < sequence) continue;
-      if (header.durableSequence < sequence || !equalBytes(header.logId, logId)) continue;
-      const vouchedBy = { segment, offset: start + at, sequence: header.sequence };
-      return { written, vouchedBy };
-    }
-    if (last) return { written, vouchedBy: null };
-    start += stop;
-  }
-}
-
-function isZero(view: DataView, at: number): boolean {
-  if (at + RECORD_ALIGNMENT <= view.byteLength) {
-    return view.getUint32(at) === 0 && view.getUint32(at + 4) === 0;
-  }
-  for (let i = at; i < view.byteLength; i++) if (view.getUint8(i) !== 0) return false;
-  return true;
-}
-
-function headerIn(
-  bytes: Uint8Array,
-  view: DataView,
-  at: number,
-  offset: number,
-  segment: number,
-): RecordHeader | null {
-  if (bytes.length - at < RECORD_HEADER_BYTES) return null;
-  if (view.getUint32(at, true) !== RECORD_MAGIC) return null;
-  try {
-    const header = readRecordHeader(bytes, at);
-    return header.segment === segment && header.offset === offset ? header : null;
-  } catch (error) {
-    if (error instanceof SmfsError) return null;
-    throw error;
   }
 }
