@@ -7,10 +7,14 @@ import { bytes, count, millis } from "./format.js";
 
 const WINDOW_SECONDS = 300;
 
-/** Each line takes its colour from the style sheet, so that dark and light follow it. */
+/**
+ * A scale goes at least to `least`, so that noise around zero does not look like a mountain. Lines
+ * take their colours from the style sheet, so that dark and light follow it.
+ */
 const CHARTS = [
   {
     title: "Throughput of the mount",
+    least: 2 ** 20,
     format: (value) => `${bytes(value)}/s`,
     lines: [
       { label: "written", key: "writeBytesPerSecond", color: "--line-1" },
@@ -18,7 +22,8 @@ const CHARTS = [
     ],
   },
   {
-    title: "Acknowledgement latency",
+    title: "Acknowledgement latency, strongest level in use",
+    least: 10,
     format: millis,
     lines: [
       { label: "p50", key: "latencyP50", color: "--line-1" },
@@ -27,6 +32,7 @@ const CHARTS = [
   },
   {
     title: "Packets per second",
+    least: 10,
     format: count,
     lines: [
       { label: "lost", key: "lostPerSecond", color: "--line-3" },
@@ -36,6 +42,7 @@ const CHARTS = [
   },
   {
     title: "Not yet at the mirror",
+    least: 2 ** 20,
     format: bytes,
     lines: [{ label: "bytes", key: "notAtMirrorBytes", color: "--line-1" }],
   },
@@ -81,7 +88,7 @@ export class Charts {
       plot.setData(this.dataOf(chart), false);
       plot.batch(() => {
         plot.setScale("x", { min: end - WINDOW_SECONDS, max: end });
-        plot.setScale("y", { min: 0, max: greatest(plot.data) });
+        plot.setScale("y", { min: 0, max: greatest(plot.data, chart.least) });
       });
     }
   }
@@ -128,14 +135,10 @@ function seriesOf({ label, color: name }, format) {
   };
 }
 
-/** Room above the highest point, and a scale when there is none yet. */
-function greatest(data) {
-  const values = data
-    .slice(1)
-    .flat()
-    .filter((value) => value !== null);
-  const most = values.reduce((max, value) => Math.max(max, value), 0);
-  return most === 0 ? 1 : most * 1.1;
+/** Room above the highest point. */
+function greatest(data, least) {
+  const values = data.slice(1).flat();
+  return values.reduce((max, value) => Math.max(max, (value ?? 0) * 1.1), least);
 }
 
 function innerWidthOf(figure) {

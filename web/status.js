@@ -89,16 +89,22 @@ function siteCard(site) {
       element("span", `badge state ${site.state === "running" ? "good" : "warn"}`, site.state),
     ]),
     element("p", "where", where),
-    mirror === null ? element("p", "missing", "No mirror is configured.") : mirrorTiles(mirror),
+    mirror === null ? element("p", "missing", withoutMirror(site)) : mirrorTiles(mirror),
     element("h3", "", "Acknowledgements"),
     latencyTable(site),
     element("h3", "", "Store"),
     storeFacts(site),
     element("h3", "", "Link"),
     site.network === null
-      ? element("p", "missing", mirror === null ? "There is no link." : "No mirror is connected.")
+      ? element("p", "missing", mirror === null ? "No link of its own." : "No mirror is connected.")
       : networkFacts(site.network),
   ]);
+}
+
+function withoutMirror(site) {
+  return site.role === "mirror"
+    ? "This site follows the primary; nothing follows it."
+    : "No mirror is configured: nothing here survives the loss of this site.";
 }
 
 function mirrorTiles(mirror) {
