@@ -86,7 +86,7 @@ export const REFUSAL = {
   failed: 7,
 } as const;
 
-const Refuse = struct("Refuse", {
+export const Refuse = struct("Refuse", {
   code: u16("REFUSAL"),
   reasonBytes: u16("bytes of the sentence behind this (printable ASCII)"),
   padding: reserved(4),

@@ -8,11 +8,27 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import type { Struct } from "../../lib/codec.ts";
+import * as packets from "../../gateway/core/packets.ts";
+import * as repair from "../../gateway/core/repair.ts";
+import * as items from "../../logfs/core/fs/items.ts";
+import * as node from "../../logfs/core/fs/node.ts";
+import * as superblock from "../../logfs/core/fs/superblock.ts";
+import * as update from "../../logfs/core/fs/update.ts";
 import * as logFormat from "../../logfs/core/log/format.ts";
+import * as messages from "../../mirror/core/messages.ts";
 
-const MODULES: readonly object[] = [logFormat];
+const MODULES: readonly object[] = [
+  logFormat,
+  superblock,
+  update,
+  node,
+  items,
+  messages,
+  packets,
+  repair,
+];
 const FILE = new URL("../../FORMAT.md", import.meta.url);
-const TABLE = /<!-- table (\w+) -->\n[\s\S]*?<!-- end -->/g;
+const TABLE = /<!-- table ([\w ]+) -->\n[\s\S]*?<!-- end -->/g;
 
 const structs = new Map<string, Struct<unknown>>(
   MODULES.flatMap((module) => Object.values(module).filter(isStruct)).map((one) => [one.name, one]),
