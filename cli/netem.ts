@@ -105,7 +105,7 @@ async function serve(relay: Relay, isJson: boolean, around: NetemSurroundings): 
   const stopped = around.stop.aborted ? Promise.resolve() : once(around.stop, "abort");
   const commanded = answerCommands(relay, around);
   // A relay on a terminal outlives its input; one that a program started ends with that program.
-  await (isJson ? Promise.race([stopped, commanded]) : stopped);
+  await Promise.race([stopped, isJson ? commanded : commanded.then(() => stopped)]);
   around.input.destroy();
   if (live !== null) clearInterval(live);
   const statistics = statisticsReply(relay.statistics());
@@ -119,7 +119,8 @@ async function answerCommands(relay: Relay, around: NetemSurroundings): Promise<
       around.writeOutput(`${JSON.stringify(answerLine(relay, line))}\n`);
     }
   } catch (error) {
-    if (!around.stop.aborted && !around.input.destroyed) throw error;
+    // Stopping destroys the input under the reader; that is no failure.
+    if (!around.stop.aborted) throw error;
   }
 }
 

@@ -6,6 +6,8 @@ import uPlot from "./uplot/uPlot.esm.js";
 import { bytes, count, millis } from "./format.js";
 
 const WINDOW_SECONDS = 300;
+/** Distances between the marks of a scale in bytes. */
+const BINARY_STEPS = Array.from({ length: 50 }, (_, power) => 2 ** power);
 
 /**
  * A scale goes at least to `least`, so that noise around zero does not look like a mountain. Lines
@@ -15,6 +17,7 @@ const CHARTS = [
   {
     title: "Throughput of the mount",
     least: 2 ** 20,
+    steps: BINARY_STEPS,
     format: (value) => `${bytes(value)}/s`,
     lines: [
       { label: "written", key: "writeBytesPerSecond", color: "--line-1" },
@@ -43,6 +46,7 @@ const CHARTS = [
   {
     title: "Not yet at the mirror",
     least: 2 ** 20,
+    steps: BINARY_STEPS,
     format: bytes,
     lines: [{ label: "bytes", key: "notAtMirrorBytes", color: "--line-1" }],
   },
@@ -119,7 +123,12 @@ function optionsOf(chart, width) {
     scales: { x: { time: true }, y: { auto: false, range: [0, 1] } },
     axes: [
       { ...axis, space: 70 },
-      { ...axis, size: 84, values: (_plot, ticks) => ticks.map((tick) => chart.format(tick)) },
+      {
+        ...axis,
+        ...(chart.steps === undefined ? {} : { incrs: chart.steps }),
+        size: 84,
+        values: (_plot, ticks) => ticks.map((tick) => chart.format(tick)),
+      },
     ],
     series: [{}, ...chart.lines.map((line) => seriesOf(line, chart.format))],
   };
