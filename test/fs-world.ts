@@ -2,6 +2,8 @@
  * A file system for tests: the real volume and log on the simulated disk, in virtual time. `run`
  * gives the value of an answer that may come later, letting time pass until it has come.
  */
+import { checkVolume } from "../logfs/core/fs/check.ts";
+import type { Finding } from "../logfs/core/fs/check-findings.ts";
 import type { Committer, SyncOptions } from "../logfs/core/fs/api.ts";
 import { FileSystem } from "../logfs/core/fs/filesystem.ts";
 import { initialise } from "../logfs/core/fs/inodes.ts";
@@ -83,6 +85,16 @@ export class FsWorld {
   async remount(): Promise<void> {
     this.settle();
     this.disk.killProcess(new Prng(1));
+    await this.mount();
+  }
+
+  /** The power goes now, whatever is under way; another one mounts. */
+  async crash(seed: number): Promise<void> {
+    this.disk.crash(new Prng(seed));
+    await this.mount();
+  }
+
+  private async mount(): Promise<void> {
     const recovered = Log.recover(this.disk, { ...LOG, ...this.options.log }, this.clock);
     if (!recovered.ok) throw recovered.failure;
     this.log = recovered.log;
@@ -92,6 +104,14 @@ export class FsWorld {
     this.volume = await this.run(openVolume(this.log, checkpoint, this.environment()));
     this.fs = new FileSystem(this.volume, this.committer, this.options.sync);
     await this.run(this.fs.finishPending());
+  }
+
+  /** What fsck finds in this log, every stored block read. */
+  async findings(): Promise<readonly Finding[]> {
+    const { checkpoint } = this.log;
+    if (checkpoint === null) throw new Error("the log has no checkpoint");
+    const options = { segments: this.disk.list(), depth: "data" } as const;
+    return (await this.run(checkVolume(this.log, checkpoint, options))).findings;
   }
 
   /** Lets virtual time pass until the answer is there. */

@@ -333,11 +333,30 @@ describe.each(Object.entries(WORLDS))("with %s", (_, options) => {
         const comparison = new Comparison(options);
         for (const at of steps) await comparison.perform(at);
         await comparison.compareAll();
+        expect(await comparison.world.findings()).toEqual([]);
         comparison.open = [];
         await comparison.world.remount();
         await comparison.compareAll();
+        expect(await comparison.world.findings()).toEqual([]);
       }),
-      { numRuns: 150 },
+      { numRuns: 100 },
+    );
+  });
+
+  test("APowerLossAtAnyMomentLeavesAWholeFileSystem", async () => {
+    const moments = fc.record({ seed: fc.nat(), micros: fc.nat(3000) });
+    await fc.assert(
+      fc.asyncProperty(fc.array(step, { maxLength: 50 }), moments, async (steps, moment) => {
+        const comparison = new Comparison(options);
+        comparison.world.settle();
+        for (const at of steps) {
+          if (at.kind !== "remount") await comparison.perform(at);
+        }
+        comparison.world.clock.advance(moment.micros);
+        await comparison.world.crash(moment.seed);
+        expect(await comparison.world.findings()).toEqual([]);
+      }),
+      { numRuns: 60 },
     );
   });
 });
