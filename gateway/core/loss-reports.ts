@@ -41,6 +41,7 @@ export class LossReports {
     this.rate = rate;
     this.counters = counters;
     this.roundStartMicros = nowMicros;
+    counters.paceBitsPerSecond = Math.round(rate.bitsPerSecond);
     this.modelMicros = nowMicros - MODEL_MICROS;
     safety.setModel(new RiskModel(code, INITIAL_ESTIMATE));
   }

@@ -1,10 +1,11 @@
 /**
  * Pacing: when the next datagram may leave (a token bucket in time), and at what rate.
  *
- * The rate begins at its maximum and backs off multiplicatively, once a round trip, when queues
- * grow or when the code is overrun by loss that sending less makes smaller; it recovers by 5 % a
- * round trip. Loss that the code repairs does not slow us: the code must not hide congestion
- * (RFC 9265), so delay is watched before loss.
+ * The rate begins at an eighth of its maximum and doubles each round trip until a queue or an overrun
+ * shows. Then it backs off multiplicatively, once a round trip, when queues grow or when the code is
+ * overrun by loss that sending less makes smaller, and recovers by 5 % a round trip. Loss that the
+ * code repairs does not slow us; the code must not hide congestion (RFC 9265), so delay is watched
+ * before loss.
  */
 
 /** Back-to-back datagrams: fewer than the receive queue of an untuned socket (212,992 bytes). */
@@ -42,6 +43,9 @@ const RELIEF = 1.05;
 /** Round trips during which loss that did not yield to back-off is taken as the path's own. */
 const RANDOM_LOSS_ROUNDS = 32;
 const LEAST_BITS_PER_SECOND = 1e6;
+/** Slow start: from this share of the maximum, doubling each round until the first back-off. */
+const START_SHARE = 1 / 8;
+const START_GROWTH = 2;
 
 /** What happened to our packets in the last round trip. */
 export interface RoundReport {
@@ -55,6 +59,7 @@ export interface RoundReport {
 
 export class RateControl {
   bitsPerSecond: number;
+  private isStarting = true;
   private readonly maximum: number;
   private readonly minimum: number;
   private arrivedBeforeBackOff = 0;
@@ -63,14 +68,16 @@ export class RateControl {
   constructor(maximumBitsPerSecond: number) {
     this.maximum = maximumBitsPerSecond;
     this.minimum = Math.min(maximumBitsPerSecond, LEAST_BITS_PER_SECOND);
-    this.bitsPerSecond = maximumBitsPerSecond;
+    this.bitsPerSecond = Math.max(this.minimum, START_SHARE * maximumBitsPerSecond);
   }
 
   /** Once a round trip. */
   handleRound(report: RoundReport): void {
     const delayed = report.queueMicros > Math.max(QUEUE_MICROS, QUEUE_SHARE * report.leastMicros);
     const overrun = this.isOverrun(report);
-    const factor = delayed || overrun ? BACK_OFF : GROWTH;
+    if (delayed || overrun) this.isStarting = false;
+    const growth = this.isStarting ? START_GROWTH : GROWTH;
+    const factor = delayed || overrun ? BACK_OFF : growth;
     this.bitsPerSecond = Math.min(
       this.maximum,
       Math.max(this.minimum, this.bitsPerSecond * factor),

@@ -35,6 +35,11 @@ export const INITIAL_WINDOW_BYTES = 2 ** 20;
 const LAST_ID = 2 ** 32 - 2 ** 20;
 /** Time for repairs to be made and taken in before a packet counts as lost, microseconds. */
 const CODE_MICROS = 10_000;
+/** In flight at most: two paths full at the present rate, but never less than a socket holds. */
+const IN_FLIGHT_PATHS = 2;
+const LEAST_IN_FLIGHT_BYTES = 2 ** 18;
+/** What two busy processes may add to a round trip without it being a queue on the path. */
+const ENDPOINT_MICROS = 5_000;
 const MAX_PROBE_MICROS = 2_000_000;
 /** Packets that may still be overtaken when the code's horizon is over. */
 const REORDER_PACKETS = 64;
@@ -187,7 +192,15 @@ export class Sender {
    * §3.8.6.2.1, silly window). */
   private get newBytes(): number {
     const wanted = Math.min(this.written - this.sent, this.fullBytes);
-    return this.sent + wanted <= this.limit ? wanted : 0;
+    const fits = this.flight.inFlightBytes + wanted <= this.inFlightLimitBytes;
+    return fits && this.sent + wanted <= this.limit ? wanted : 0;
+  }
+
+  /** More than this in flight stands in queues and does not come sooner. */
+  private get inFlightLimitBytes(): number {
+    const bytesPerMicro = this.rate.bitsPerSecond / 8e6;
+    const pathMicros = this.roundTrip.leastMicros + ENDPOINT_MICROS;
+    return Math.max(LEAST_IN_FLIGHT_BYTES, IN_FLIGHT_PATHS * bytesPerMicro * pathMicros);
   }
 
   private get hasData(): boolean {

@@ -5,9 +5,11 @@ import {
   createHmac,
   createPrivateKey,
   createPublicKey,
+  createSecretKey,
   diffieHellman,
   generateKeyPairSync,
   hkdfSync,
+  type KeyObject,
   randomBytes,
 } from "node:crypto";
 import { SmfsError } from "../../lib/errors.ts";
@@ -15,10 +17,23 @@ import type { CryptoPort } from "../../lib/ports.ts";
 
 const CIPHER = "aes-256-gcm";
 const TAG_BYTES = 16;
+const CIPHER_OPTIONS = { authTagLength: TAG_BYTES };
 const RAW_KEY_BYTES = 32;
 /** DER of SubjectPublicKeyInfo and PKCS#8 up to the raw key (RFC 8410 §4 and §7). */
 const PUBLIC_PREFIX = Buffer.from("302a300506032b656e032100", "hex");
 const PRIVATE_PREFIX = Buffer.from("302e020100300506032b656e04220420", "hex");
+
+/** Importing a key costs a tenth of sealing a packet, and a session uses few. */
+const keyObjects = new WeakMap<Uint8Array, KeyObject>();
+
+function keyObjectOf(key: Uint8Array): KeyObject {
+  let object = keyObjects.get(key);
+  if (object === undefined) {
+    object = createSecretKey(key);
+    keyObjects.set(key, object);
+  }
+  return object;
+}
 
 export const nodeCrypto: CryptoPort = {
   randomBytes: (length) => randomBytes(length),
@@ -57,7 +72,7 @@ export const nodeCrypto: CryptoPort = {
     new Uint8Array(hkdfSync("sha256", secret, salt, info, length)),
 
   seal(key, nonce, associated, plain, out) {
-    const cipher = createCipheriv(CIPHER, key, nonce, { authTagLength: TAG_BYTES });
+    const cipher = createCipheriv(CIPHER, keyObjectOf(key), nonce, CIPHER_OPTIONS);
     cipher.setAAD(associated);
     out.set(cipher.update(plain));
     cipher.final();
@@ -68,7 +83,7 @@ export const nodeCrypto: CryptoPort = {
   open(key, nonce, associated, sealed, out) {
     const length = sealed.length - TAG_BYTES;
     if (length < 0) return -1;
-    const decipher = createDecipheriv(CIPHER, key, nonce, { authTagLength: TAG_BYTES });
+    const decipher = createDecipheriv(CIPHER, keyObjectOf(key), nonce, CIPHER_OPTIONS);
     decipher.setAAD(associated);
     decipher.setAuthTag(sealed.subarray(length));
     const plain = decipher.update(sealed.subarray(0, length));

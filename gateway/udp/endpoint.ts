@@ -15,7 +15,7 @@ import { MAX_DATAGRAM_BYTES, type TransportConfig } from "../core/config.ts";
 import type { Link, LinkHandler, LinkStatistics } from "../core/link.ts";
 import { formatAddress, resolveAddress } from "./address.ts";
 import { nodeCrypto } from "./crypto.ts";
-import { type SocketStatistics, TransportSocket } from "./socket.ts";
+import { type DatagramSocket, type SocketStatistics, TransportSocket } from "./socket.ts";
 
 export interface UdpLinkOptions {
   /** host:port to bind to. Without `peer` this side waits to be called. */
@@ -48,7 +48,7 @@ export async function openLink(options: UdpLinkOptions): Promise<UdpLink> {
 
 export class UdpLink implements Link {
   private readonly association: Association;
-  private readonly socket: TransportSocket;
+  private readonly socket: DatagramSocket;
   private readonly logger: Logger;
   private buffer = new Uint8Array(MAX_DATAGRAM_BYTES);
   private peer: RemoteInfo | null = null;
@@ -58,7 +58,7 @@ export class UdpLink implements Link {
   private timer: NodeJS.Timeout | null = null;
   private timerMicros = Infinity;
 
-  constructor(options: UdpLinkOptions, socket: TransportSocket, peerName: string | null) {
+  constructor(options: UdpLinkOptions, socket: DatagramSocket, peerName: string | null) {
     const { key, config = {}, logger } = options;
     const nowMicros = systemTime.nowMicros();
     this.socket = socket;

@@ -21,7 +21,17 @@ export interface SocketStatistics {
   receiveErrors: number;
 }
 
-export class TransportSocket {
+/** What a link needs of a socket; benchmarks put a lossy one in between. */
+export interface DatagramSocket {
+  readonly statistics: Readonly<SocketStatistics>;
+  readonly localPort: number;
+  readonly queuedDatagrams: number;
+  onMessage(handle: (datagram: Uint8Array, source: RemoteInfo) => void): void;
+  send(buffer: Uint8Array, length: number, to: { address: string; port: number } | null): void;
+  close(): void;
+}
+
+export class TransportSocket implements DatagramSocket {
   readonly statistics: SocketStatistics = { sendErrors: 0, receiveErrors: 0 };
   private readonly socket: Socket;
   private readonly logger: Logger;
