@@ -195,6 +195,23 @@ print("syncing", flush=True); os.fsync(fd)`;
     expect(await shell("cat w; rm w")).toBe("x");
   });
 
+  it("WaitingWritersTakeABoundedNumberOfBuffersAndAllFinish", async () => {
+    await server.ask("block");
+    const script = `
+import os, threading
+def write(i):
+    fd = os.open(f"sync-{i}", os.O_CREAT | os.O_WRONLY | os.O_SYNC); os.write(fd, b"x" * (1 << 20)); os.close(fd)
+threads = [threading.Thread(target=write, args=[i]) for i in range(80)]
+for t in threads: t.start()
+for t in threads: t.join()
+print(sum(os.stat(f"sync-{i}").st_size for i in range(80)) >> 20)`;
+    const writers = python(script);
+    await waitFor(async () => (await statistics()).inFlight === 64);
+    await server.ask("unblock");
+    expect((await writers).trim()).toBe("80");
+    await shell("rm sync-*");
+  });
+
   it("DataIsTheSameAfterAnotherMount", async () => {
     await shell("head -c 20000000 /dev/urandom > r; cp r s; sync r s");
     const before = await shell("sha256sum r s");

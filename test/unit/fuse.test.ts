@@ -362,13 +362,19 @@ describe("lookup counts", () => {
     expect(vfs.held).toEqual([`hold ${inode}`, `drop ${inode}`]);
   });
 
-  it("WhatTheKernelStillHeldIsDroppedWhenItGoes", () => {
+  it("WhatTheKernelStillHeldIsGivenBackOnceWhenItGoes", () => {
     const vfs = new Holding();
+    const released: number[] = [];
+    vfs.release = (handle) => void released.push(handle);
     const harness = new Harness(vfs);
-    create(harness, "a");
-    create(harness, "b");
+    const a = create(harness, "a");
+    const b = create(harness, "b");
+    const release = [u64(a.handle), u32(0), u32(0), u64(0)]; // fuse_release_in
+    harness.ask({ opcode: OPCODES.RELEASE, node: a.inode }, ...release);
+    harness.session.close();
     harness.session.close();
     expect(vfs.held.slice(2)).toEqual(["drop 2", "drop 3"]);
+    expect(released).toEqual([a.handle, b.handle]);
   });
 });
 

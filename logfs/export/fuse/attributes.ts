@@ -20,7 +20,7 @@ export function putAttributes(context: Context, reply: Reply, attributes: Attrib
 export function putEntry(context: Context, reply: Reply, attributes: Attributes): void {
   putEntryHead(context, reply, attributes.inode);
   reply.put(Attr, encodable(attributes));
-  context.nodes.remember(attributes.inode);
+  context.holdings.remember(attributes.inode);
 }
 
 /** "No such name", which the kernel may believe for as long as a name. */

@@ -38,7 +38,8 @@ export class Channel {
   private readonly wait: (timeoutMillis: number) => Promise<unknown>;
   private readonly free: Uint8Array[] = [];
   private buffers = 0;
-  private bufferFreed: (() => void) | undefined;
+  /** Wakes whoever waits for a buffer. */
+  private resume: () => void = () => {};
   private closed = false;
   /** The descriptor is closed: its number may be another file's by now. */
   private ended = false;
@@ -70,6 +71,7 @@ export class Channel {
   /** Ends `serve`, and with it the connection: whoever still uses the mount gets ENOTCONN. */
   close(): void {
     this.closed = true;
+    this.resume();
   }
 
   /** Sends one answer; false when the kernel has given the request up, or the connection is gone. */
@@ -90,7 +92,11 @@ export class Channel {
   /** Handles what is there, up to a turn's share; true when there was anything. */
   private async serveTurn(handler: Handler): Promise<boolean> {
     for (let handled = 0; handled < REQUESTS_PER_TURN; handled++) {
-      const buffer = this.takeBuffer() ?? (await this.nextFreeBuffer());
+      const buffer = this.takeBuffer();
+      if (buffer === undefined) {
+        await this.nextFreeBuffer();
+        return true;
+      }
       const length = this.readInto(buffer);
       if (length === 0) {
         this.free.push(buffer);
@@ -132,20 +138,15 @@ export class Channel {
     return Buffer.allocUnsafeSlow(REQUEST_BUFFER_BYTES);
   }
 
-  private async nextFreeBuffer(): Promise<Uint8Array> {
-    for (;;) {
-      const buffer = this.free.pop();
-      if (buffer !== undefined) return buffer;
-      await new Promise<void>((freed) => {
-        this.bufferFreed = freed;
-      });
-    }
+  private nextFreeBuffer(): Promise<void> {
+    return new Promise((freed) => {
+      this.resume = freed;
+    });
   }
 
   private giveBack(buffer: Uint8Array): void {
     this.free.push(buffer);
-    this.bufferFreed?.();
-    this.bufferFreed = undefined;
+    this.resume();
   }
 }
 

@@ -1,6 +1,6 @@
 /** What every operation sees: the file system, the kernel's state as far as we keep it, and how an operation is written. */
 import type { MaybePromise, Vfs } from "../../core/vfs.ts";
-import type { Nodes } from "./nodes.ts";
+import type { Holdings } from "./holdings.ts";
 import type { Reply } from "./reply.ts";
 import type { Request } from "./request.ts";
 import type { FuseStatistics } from "./statistics.ts";
@@ -25,7 +25,7 @@ export interface Connection {
 
 export interface Context {
   readonly vfs: Vfs;
-  readonly nodes: Nodes;
+  readonly holdings: Holdings;
   readonly caching: Caching;
   readonly connection: Connection;
   readonly statistics: FuseStatistics;

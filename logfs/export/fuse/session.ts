@@ -13,7 +13,7 @@ import type { Logger } from "../../../lib/ports.ts";
 import type { Vfs } from "../../core/vfs.ts";
 import { BatchForgetIn, ForgetIn, ForgetOne, InterruptIn, OPCODES } from "./abi.ts";
 import type { Caching, Context, Operation } from "./context.ts";
-import { Nodes } from "./nodes.ts";
+import { Holdings } from "./holdings.ts";
 import { Reply } from "./reply.ts";
 import { Request } from "./request.ts";
 import { rowOf } from "./requests/table.ts";
@@ -49,9 +49,9 @@ export class Session {
 
   constructor(options: SessionOptions, ports: SessionPorts) {
     this.ports = ports;
-    const nodes = new Nodes(options.vfs, (error) => this.noteFailure("drop", error));
+    const holdings = new Holdings(options.vfs, (error) => this.noteFailure("give back", error));
     const connection = { minor: 0, flags: 0 };
-    this.context = { ...options, nodes, connection, statistics: this.statistics };
+    this.context = { ...options, holdings, connection, statistics: this.statistics };
   }
 
   /** What INIT agreed on; minor 0 before it. */
@@ -76,7 +76,7 @@ export class Session {
 
   /** The kernel has gone: lets go of all that it held. */
   close(): void {
-    this.context.nodes.forgetAll();
+    this.context.holdings.giveBackAll();
   }
 
   private decode(bytes: Uint8Array): Request | undefined {
@@ -160,7 +160,7 @@ export class Session {
     try {
       switch (request.opcode) {
         case OPCODES.FORGET:
-          this.context.nodes.forget(request.node, request.take(ForgetIn).lookups);
+          this.context.holdings.forget(request.node, request.take(ForgetIn).lookups);
           return true;
         case OPCODES.BATCH_FORGET:
           this.forgetBatch(request);
@@ -182,7 +182,7 @@ export class Session {
     const { count } = request.take(BatchForgetIn);
     for (let i = 0; i < count; i++) {
       const { node, lookups } = request.take(ForgetOne);
-      this.context.nodes.forget(node, lookups);
+      this.context.holdings.forget(node, lookups);
     }
   }
 

@@ -110,9 +110,9 @@ export const readdirplus = operation<Listing>({
       putDirent(reply, entry);
     }
   },
-  undo({ nodes }, { entries }) {
+  undo({ holdings }, { entries }) {
     for (const { attributes } of entries) {
-      if (attributes !== undefined) nodes.forget(attributes.inode, 1);
+      if (attributes !== undefined) holdings.forget(attributes.inode, 1);
     }
   },
 });

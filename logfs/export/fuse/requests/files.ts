@@ -3,8 +3,7 @@ import { fail } from "../../../../lib/errors.ts";
 import type { Attributes, OpenOptions, SyncRequest } from "../../../core/vfs.ts";
 import * as abi from "../abi.ts";
 import { putEntry } from "../attributes.ts";
-import { operation, type Context } from "../context.ts";
-import { orElse } from "../maybe-promise.ts";
+import { operation } from "../context.ts";
 
 function optionsOf(flags: number): OpenOptions {
   const mode = flags & abi.O_ACCMODE;
@@ -25,24 +24,16 @@ export function syncRequestOf(flags: number): SyncRequest {
 /** With `kept` the pages of earlier opens stay; with `checked` the kernel looks at the times first. */
 const OPEN_FLAGS = abi.FOPEN_KEEP_CACHE;
 
-/** Nobody waits for it, and nobody can do anything about its failure. */
-function release(context: Context, handle: number): void {
-  const released = orElse(
-    () => context.vfs.release(handle),
-    () => undefined,
-  );
-  if (released instanceof Promise) void released;
-}
-
 export const open = operation<number>({
   run({ vfs }, request) {
     const { flags } = request.take(abi.OpenIn);
     return vfs.open(request, request.node, optionsOf(flags));
   },
-  encode(_context, reply, handle) {
+  encode({ holdings }, reply, handle) {
+    holdings.opened(handle);
     reply.put(abi.OpenOut, { handle, openFlags: OPEN_FLAGS });
   },
-  undo: release,
+  undo: ({ holdings }, handle) => holdings.release(handle),
 });
 
 interface Created {
@@ -59,11 +50,12 @@ export const create = operation<Created>({
   },
   encode(context, reply, { attributes, handle }) {
     putEntry(context, reply, attributes);
+    context.holdings.opened(handle);
     reply.put(abi.OpenOut, { handle, openFlags: OPEN_FLAGS });
   },
-  undo(context, { attributes, handle }) {
-    release(context, handle);
-    context.nodes.forget(attributes.inode, 1);
+  undo({ holdings }, { attributes, handle }) {
+    holdings.release(handle);
+    holdings.forget(attributes.inode, 1);
   },
 });
 
@@ -91,7 +83,11 @@ export const write = operation<number>({
 });
 
 export const releaseFile = operation<void>({
-  run: ({ vfs }, request) => vfs.release(request.take(abi.ReleaseIn).handle),
+  run({ vfs, holdings }, request) {
+    const { handle } = request.take(abi.ReleaseIn);
+    holdings.released(handle);
+    return vfs.release(handle);
+  },
 });
 
 export const fsync = operation<void>({

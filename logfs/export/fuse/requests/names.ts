@@ -14,7 +14,7 @@ function entry(run: (context: Context, request: Request) => MaybePromise<Attribu
   return operation<Attributes>({
     run,
     encode: (context, reply, attributes) => putEntry(context, reply, attributes),
-    undo: (context, attributes) => context.nodes.forget(attributes.inode, 1),
+    undo: (context, attributes) => context.holdings.forget(attributes.inode, 1),
   });
 }
 
@@ -31,7 +31,7 @@ export const lookup = operation<Attributes | undefined>({
     else putEntry(context, reply, attributes);
   },
   undo(context, attributes) {
-    if (attributes !== undefined) context.nodes.forget(attributes.inode, 1);
+    if (attributes !== undefined) context.holdings.forget(attributes.inode, 1);
   },
 });
 
