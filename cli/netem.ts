@@ -102,7 +102,7 @@ export async function runNetem(options: NetemOptions, around: NetemSurroundings)
 
 async function serve(relay: Relay, isJson: boolean, around: NetemSurroundings): Promise<void> {
   const live = isJson || !around.isTerminal ? null : startLiveLine(relay, around);
-  const stopped = around.stop.aborted ? Promise.resolve() : once(around.stop, "abort");
+  const stopped = untilAborted(around.stop);
   const commanded = answerCommands(relay, around);
   // A relay on a terminal outlives its input; one that a program started ends with that program.
   await Promise.race([stopped, isJson ? commanded : commanded.then(() => stopped)]);
@@ -110,6 +110,10 @@ async function serve(relay: Relay, isJson: boolean, around: NetemSurroundings): 
   if (live !== null) clearInterval(live);
   const statistics = statisticsReply(relay.statistics());
   around.writeOutput(isJson ? `${JSON.stringify({ statistics })}\n` : `\n${summary(relay)}\n`);
+}
+
+async function untilAborted(signal: AbortSignal): Promise<void> {
+  if (!signal.aborted) await once(signal, "abort");
 }
 
 async function answerCommands(relay: Relay, around: NetemSurroundings): Promise<void> {

@@ -34,10 +34,22 @@ export function parseChanges(texts: Readonly<Record<string, string>>): LinkChang
   const changes: Writable = {};
   for (const [name, text] of Object.entries(texts)) {
     if (!isSettingName(name)) throw unknownSetting(name);
-    applyText(changes, name, text);
+    named(name, () => applyText(changes, name, text));
   }
-  if (texts["burst"] !== undefined || texts["loss"] !== undefined) changes.loss = parseLoss(texts);
+  if (texts["burst"] !== undefined || texts["loss"] !== undefined) {
+    changes.loss = named("loss", () => parseLoss(texts));
+  }
   return changes;
+}
+
+/** Puts the setting's name before what is wrong with its text. */
+function named<T>(name: SettingName, parse: () => T): T {
+  try {
+    return parse();
+  } catch (error) {
+    if (!(error instanceof SmfsError)) throw error;
+    throw new SmfsError(error.code, `${name}: ${error.message}`, error);
+  }
 }
 
 function applyText(changes: Writable, name: SettingName, text: string): void {

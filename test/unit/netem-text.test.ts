@@ -40,7 +40,7 @@ describe("settings as typed", () => {
 
   test.each([
     [{ dely: "50ms" }, /'dely' is not a link setting; there are delay, /],
-    [{ delay: "50" }, /'50' is not a duration such as/],
+    [{ delay: "50" }, /delay: '50' is not a duration such as/],
     [{ burst: "8" }, /burst needs loss/],
     [{ loss: "1%", burst: "0" }, /at least 1/],
     [{ toString: "1" }, /not a link setting/],
