@@ -170,7 +170,8 @@ function residue(loss: number, odds: readonly LayerOdds[]): number {
 
 /**
  * What the tree leaves out: four packets lost, two by two in the same groups of two layers, so that
- * neither layer repairs any of them, while the packet's other layers fail too.
+ * neither layer repairs any of them, while the other layers of all four fail too. Only two of the
+ * four failures are counted: that leaves room for the larger cycles, which show above 5 % loss.
  */
 function cycles(r: number, loss: number, layers: readonly LayerOdds[]): number {
   const squares = (r - 1) ** 2 * loss ** 3;
@@ -178,7 +179,7 @@ function cycles(r: number, loss: number, layers: readonly LayerOdds[]): number {
   for (const [a, first] of layers.entries()) {
     for (const second of layers.slice(a + 1)) {
       const others = layers.filter((layer) => layer !== first && layer !== second);
-      sum += others.reduce((product, layer) => product * layer.fails, squares);
+      sum += others.reduce((product, layer) => product * layer.fails ** 2, squares);
     }
   }
   return sum;

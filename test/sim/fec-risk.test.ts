@@ -81,6 +81,12 @@ describe("the redundancy model", () => {
     expect(risk({ spread: 0 }, bursts)).toBeGreaterThan(10 * risk({}, bursts));
     expect(risk({ spread: 0 })).toBe(risk({}));
   });
+  it("counts cycles: two layers at 5 % left 395 of two million packets missing", () => {
+    const model = new RiskModel({ r: 4, interleave: [1, 8] }, { loss: 0.05, burst: 1 });
+    const deep = model.packetRisk({ layers: 2, spread: 2, copies: 0, depth: 3 });
+    expect(deep).toBeGreaterThan(395 / 2e6);
+    expect(deep).toBeLessThan(2 * (395 / 2e6));
+  });
   it("does not count a layer that shares members with a denser one", () => {
     const model = new RiskModel({ r: 8, interleave: [1, 2] }, link);
     const one = model.packetRisk({ layers: 1, spread: 1, copies: 0, depth: 0 });

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { BURST_BUCKETS, LossMeter } from "../../gateway/core/loss-meter.ts";
+import { LossProcess } from "../../netem/core/loss.ts";
 import { Prng } from "../../lib/prng.ts";
 
 /** Pushes `count` ids from `first`, without those that `isLost`. */
@@ -44,6 +45,25 @@ describe("the loss meter", () => {
     expect(burst).toBeLessThan(10);
     expect(loss).toBeGreaterThan(0.01);
     expect(loss).toBeLessThan(0.014);
+  });
+
+  it.each([
+    { share: 0.01, meanPackets: 1.01 },
+    { share: 0.01, meanPackets: 8 },
+    { share: 0.05, meanPackets: 3 },
+  ])("is above the truth nine times in ten: $share in bursts of $meanPackets", (truth) => {
+    let lossHeld = 0;
+    let burstHeld = 0;
+    for (let seed = 1000; seed < 1100; seed++) {
+      const losses = new LossProcess({ kind: "bursts", ...truth }, new Prng(seed));
+      const meter = new LossMeter();
+      feed(meter, 30_000, () => losses.next());
+      const { loss, burst } = meter.estimate();
+      if (loss >= truth.share) lossHeld++;
+      if (burst >= truth.meanPackets) burstHeld++;
+    }
+    expect(lossHeld).toBeGreaterThanOrEqual(90);
+    expect(burstHeld).toBeGreaterThanOrEqual(90);
   });
 
   it("sees through reordering of up to 63 places, and over the end of the ids", () => {

@@ -166,6 +166,14 @@ describe("the encoder", () => {
   });
 });
 
+/** A repair of two neighbours that are equal and three bytes long. */
+function pair(first: number): Uint8Array {
+  const header = { layer: 0, layers: 1, r: 2, count: 2, stride: 1, lengthXor: 0, first };
+  const bytes = new Uint8Array(repairHeader.size + 3);
+  repairHeader.encode(viewOf(bytes), 0, header);
+  return bytes;
+}
+
 describe("the decoder", () => {
   it("rebuilds every single loss in a full group from layer 0 alone", () => {
     const wire = send(64).filter((item) => item.id >= 0 || isLayer(item, 0));
@@ -224,12 +232,6 @@ describe("the decoder", () => {
 
   it("keeps one of a repair that came twice, and none that waits for ids long gone", () => {
     const decoder = new LayeredDecoder({ windowPackets: 256, waitingRepairs: 4 });
-    const pair = (first: number) => {
-      const header = { layer: 0, layers: 1, r: 2, count: 2, stride: 1, lengthXor: 0, first };
-      const bytes = new Uint8Array(repairHeader.size + 3);
-      repairHeader.encode(viewOf(bytes), 0, header);
-      return bytes;
-    };
     decoder.handleRepair(pair(0));
     decoder.handleRepair(pair(0));
     expect(decoder.statistics.unused).toBe(1);
@@ -238,6 +240,17 @@ describe("the decoder", () => {
     decoder.handleRepair(pair(256));
     decoder.handleData(256, Uint8Array.of(4, 5, 6));
     expect(decoder.pollRebuilt()).toEqual({ id: 257, packet: Uint8Array.of(4, 5, 6) });
+  });
+
+  it("gives the oldest waiting repair up when there is room for no more", () => {
+    const decoder = new LayeredDecoder({ waitingRepairs: 2 });
+    for (const first of [0, 10, 20]) decoder.handleRepair(pair(first));
+    decoder.handleData(0, Uint8Array.of(1, 2, 3));
+    expect(decoder.pollRebuilt()).toBeNull();
+    decoder.handleData(21, Uint8Array.of(1, 2, 3));
+    expect(decoder.pollRebuilt()).toEqual({ id: 20, packet: Uint8Array.of(1, 2, 3) });
+    decoder.handleData(11, Uint8Array.of(4, 5, 6));
+    expect(decoder.pollRebuilt()).toEqual({ id: 10, packet: Uint8Array.of(4, 5, 6) });
   });
 
   it("gives a repair up when a member that it had leaves the window", () => {
