@@ -26,6 +26,7 @@ export class LogWorld {
     this.disk = new SimulatedDisk(this.clock.schedule, disk);
     this.options = { logId: LOG_ID, ...SMALL, ...options };
     this.log = Log.create(this.disk, this.options, this.clock);
+    this.clock.drain();
   }
 
   /** An `update` record whose body is made from its length. */
@@ -56,6 +57,14 @@ export class LogWorld {
     if (!recovered.ok) throw recovered.failure;
     this.log = recovered.log;
     return recovered.log;
+  }
+
+  /** As a mirror does, whose log may have died before its first record was durable. */
+  reopenOrCreate(options: Partial<RecoverOptions>): void {
+    const recovered = this.recover(options);
+    if (recovered.ok) this.log = recovered.log;
+    else if (recovered.failure.code !== "NOT_FOUND") throw recovered.failure;
+    else this.log = Log.create(this.disk, this.options, this.clock);
   }
 
   kill(seed = 1): void {

@@ -1,0 +1,207 @@
+/** The two sites of the simulator: production code on simulated disks, in one life each. */
+import type { TransportConfig } from "../../gateway/core/config.ts";
+import { FileSystem } from "../../logfs/core/fs/filesystem.ts";
+import { VolumeFollower } from "../../logfs/core/fs/follower.ts";
+import { initialise } from "../../logfs/core/fs/inodes.ts";
+import type { SyncOptions } from "../../logfs/core/fs/api.ts";
+import { checkpointSequence, formatVolume, openVolume } from "../../logfs/core/fs/volume-open.ts";
+import type { TreeVolume } from "../../logfs/core/fs/volume.ts";
+import type { Position } from "../../logfs/core/log/api.ts";
+import { Log } from "../../logfs/core/log/log.ts";
+import { MirrorCommitter } from "../../mirror/core/commit.ts";
+import { FollowerSession, type FollowerStore } from "../../mirror/core/follower.ts";
+import type { Hello } from "../../mirror/core/messages.ts";
+import { PrimarySession } from "../../mirror/core/primary.ts";
+import type { SimulatedDisk } from "./disk.ts";
+import { Endpoint } from "./endpoint.ts";
+import type { Life } from "./life.ts";
+
+export const LOG_OPTIONS = {
+  segmentBytes: 512 * 1024,
+  maxRecordBytes: 64 * 1024,
+  allocationBytes: 64 * 1024,
+  tailBytes: 64 * 1024,
+};
+const LIMITS = { cacheBytes: 64 * 1024, dirtyBytes: 16 * 1024, replayBytes: 128 * 1024 };
+const LOG_ID = Uint8Array.from({ length: 16 }, (_, i) => i + 1);
+const VOLUME_ID = new Uint8Array(16).fill(3);
+const TERM = 2 ** 32;
+
+export type Send = (datagram: Uint8Array) => void;
+
+/** Makes the primary's file system on an empty disk. */
+export function format(disk: SimulatedDisk, life: Life): Promise<void> {
+  const log = Log.create(disk, { ...LOG_OPTIONS, logId: LOG_ID }, life);
+  log.startEpoch(1, 1);
+  const environment = { clock: life, space: () => disk.space(), limits: LIMITS };
+  formatVolume(log, environment, { volumeId: VOLUME_ID, nodeBytes: 1024 }, (transaction) =>
+    initialise(transaction, {
+      uid: 0,
+      gid: 0,
+      mode: 0o755,
+      nowMicros: life.wallMicros(),
+      nameSeed: 7,
+    }),
+  );
+  return new Promise((resolve, reject) => {
+    log.close((error) => (error === null ? resolve() : reject(error)));
+  });
+}
+
+/** A file system that may be written, without a mirror: for looking at a disk after a disaster. */
+export async function openWritable(
+  disk: SimulatedDisk,
+  life: Life,
+  how: { follower: boolean; promote: boolean },
+): Promise<{ log: Log; volume: TreeVolume }> {
+  const recovered = Log.recover(disk, { ...LOG_OPTIONS, follower: how.follower }, life);
+  if (!recovered.ok) throw recovered.failure;
+  const { log } = recovered;
+  const term = Math.floor(log.epoch / TERM);
+  log.startEpoch(how.promote ? (term + 1) * TERM : log.epoch + 1, how.promote ? 3 : 2);
+  if (log.checkpoint === null) throw new Error("the log holds no file system");
+  const environment = { clock: life, space: () => disk.space(), limits: LIMITS };
+  return { log, volume: await openVolume(log, log.checkpoint, environment) };
+}
+
+export class SimPrimary {
+  readonly life: Life;
+  readonly log: Log;
+  readonly volume: TreeVolume;
+  readonly fs: FileSystem;
+  readonly session: PrimarySession;
+  readonly endpoint: Endpoint;
+  fencedBy: string | null = null;
+
+  private constructor(
+    life: Life,
+    opened: { log: Log; volume: TreeVolume },
+    sync: SyncOptions,
+    seed: number,
+    config: Partial<TransportConfig>,
+    send: Send,
+  ) {
+    this.life = life;
+    this.log = opened.log;
+    this.volume = opened.volume;
+    const { log } = this;
+    this.session = new PrimarySession({
+      log,
+      writerId: new Uint8Array(16).fill(1),
+      ...LOG_OPTIONS,
+      clock: life,
+      timers: life,
+      onChange: () => committer?.handleProgress(),
+      onFenced: (reason) => {
+        this.fencedBy = reason;
+      },
+    });
+    const committer: MirrorCommitter | undefined = new MirrorCommitter({
+      log,
+      mirror: this.session,
+      clock: life,
+      timers: life,
+      onUnreachable: "block",
+      timeoutMicros: 60_000_000,
+      onCommitted: () => {},
+    });
+    this.fs = new FileSystem(this.volume, committer, sync);
+    this.endpoint = new Endpoint("initiator", life, seed, this.session, config, send);
+    this.session.attach(this.endpoint.association);
+  }
+
+  static async open(
+    disk: SimulatedDisk,
+    life: Life,
+    sync: SyncOptions,
+    seed: number,
+    config: Partial<TransportConfig>,
+    send: Send,
+  ): Promise<SimPrimary> {
+    const opened = await openWritable(disk, life, { follower: false, promote: false });
+    const primary = new SimPrimary(life, opened, sync, seed, config, send);
+    await primary.fs.finishPending();
+    return primary;
+  }
+}
+
+export class SimMirror implements FollowerStore {
+  readonly life: Life;
+  readonly session: FollowerSession;
+  readonly endpoint: Endpoint;
+  log: Log | null = null;
+  volume: VolumeFollower | null = null;
+  /** Records that gave way to another history, by sequence. */
+  readonly setAsideSequences: number[] = [];
+  private readonly disk: SimulatedDisk;
+
+  private constructor(
+    disk: SimulatedDisk,
+    life: Life,
+    seed: number,
+    config: Partial<TransportConfig>,
+    send: Send,
+  ) {
+    this.disk = disk;
+    this.life = life;
+    this.session = new FollowerSession({ store: this, onChange: () => {} });
+    this.endpoint = new Endpoint("responder", life, seed, this.session, config, send);
+    this.session.attach(this.endpoint.association);
+  }
+
+  static async open(
+    disk: SimulatedDisk,
+    life: Life,
+    seed: number,
+    config: Partial<TransportConfig>,
+    send: Send,
+  ): Promise<SimMirror> {
+    const mirror = new SimMirror(disk, life, seed, config, send);
+    await mirror.openExisting();
+    mirror.session.watchLog();
+    return mirror;
+  }
+
+  create(hello: Hello): Log {
+    const options = { ...LOG_OPTIONS, logId: hello.logId.slice(), follower: true };
+    this.follow(Log.create(this.disk, options, this.life), 1);
+    if (this.log === null) throw new Error("the log was not made");
+    return this.log;
+  }
+
+  setAside(position: Position, done: (error: Error | null) => void): void {
+    const { log } = this;
+    if (log === null) throw new Error("nothing to cut");
+    const note = (records: readonly { sequence: number }[]): void => {
+      this.setAsideSequences.push(...records.map(({ sequence }) => sequence));
+    };
+    log.truncateTo(position.sequence, note, (error) => {
+      if (error === null) this.reopen(log).then(() => done(null), done);
+      else done(error);
+    });
+  }
+
+  private async reopen(log: Log): Promise<void> {
+    await this.volume?.close();
+    await new Promise<void>((resolve) => {
+      log.close(() => resolve());
+    });
+    await this.openExisting();
+  }
+
+  private async openExisting(): Promise<void> {
+    const recovered = Log.recover(this.disk, { ...LOG_OPTIONS, follower: true }, this.life);
+    if (!recovered.ok) {
+      if (recovered.failure.code === "NOT_FOUND") return;
+      throw recovered.failure;
+    }
+    const { log } = recovered;
+    this.follow(log, log.checkpoint === null ? 1 : await checkpointSequence(log, log.checkpoint));
+  }
+
+  private follow(log: Log, from: number): void {
+    this.log = log;
+    const environment = { clock: this.life, space: () => this.disk.space(), limits: LIMITS };
+    this.volume = new VolumeFollower(log, environment, from);
+  }
+}
