@@ -1,4 +1,4 @@
-/** `node dist/bench/main.js fuse|fec [--json]`: each bench is loaded when it is asked for. */
+/** `node dist/bench/main.js fuse|transport|fec [--json]`: each bench is loaded when it is asked for. */
 import { Command } from "commander";
 import { parseSize } from "../lib/units.ts";
 
@@ -36,6 +36,16 @@ program
   .action(async (directory: string) => {
     const { serveNull } = await import("./fuse-null.ts");
     await serveNull(directory);
+  });
+
+program
+  .command("transport")
+  .description("goodput of the embedded transport, beside a bare blast of datagrams")
+  .option("--seconds <seconds>", "of each part", "2.5")
+  .option("--json", "one JSON object")
+  .action(async ({ seconds, json }: { seconds: string; json?: true }) => {
+    const { run } = await import("./transport.ts");
+    report(await run({ seconds: Number(seconds) }), json);
   });
 
 program

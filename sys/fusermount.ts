@@ -13,6 +13,7 @@ import { viewOf, struct, u32, i32, u64 } from "../lib/codec.ts";
 import { SmfsError } from "../lib/errors.ts";
 import { declare } from "./libc.ts";
 
+const COMMAND = "fusermount3";
 const AF_UNIX = 1;
 const SOCK_STREAM_CLOEXEC = 1 | 0o2000000;
 const SOL_SOCKET = 1;
@@ -60,7 +61,7 @@ export async function fuserunmount(mountpoint: string, how: "now" | "detach"): P
 }
 
 async function run(args: string[], commFd?: number): Promise<void> {
-  const child = spawn("fusermount3", args, {
+  const child = spawn(COMMAND, args, {
     stdio: ["ignore", "ignore", "pipe", commFd ?? "ignore"],
     env: { ...process.env, _FUSE_COMMFD: String(COMM_FD) },
     timeout: COMMAND_TIMEOUT_MILLIS,
@@ -70,11 +71,11 @@ async function run(args: string[], commFd?: number): Promise<void> {
     said = (said + chunk.toString()).slice(-MESSAGE_CHARACTERS);
   });
   const [status] = (await once(child, "close").catch((error: unknown) => {
-    const what = "fusermount3 does not run; install the fuse3 package, or mount as root";
+    const what = `${COMMAND} does not run; install the fuse3 package, or mount as root`;
     throw new SmfsError("UNSUPPORTED", what, error);
   })) as [number | null];
   if (status === 0) return;
-  throw new SmfsError(/busy/i.test(said) ? "BUSY" : "NOT_PERMITTED", said.trim() || "fusermount3");
+  throw new SmfsError(/busy/i.test(said) ? "BUSY" : "NOT_PERMITTED", said.trim() || COMMAND);
 }
 
 function receiveDescriptor(socket: number): number {
@@ -93,7 +94,7 @@ function receiveDescriptor(socket: number): number {
   const rights = RightsMessage.decode(viewOf(control), 0);
   const expected = rights.level === SOL_SOCKET && rights.type === SCM_RIGHTS;
   if (rights.length !== RIGHTS_LENGTH || !expected) {
-    throw new SmfsError("UNSUPPORTED", "fusermount3 handed over no descriptor");
+    throw new SmfsError("UNSUPPORTED", `${COMMAND} handed over no descriptor`);
   }
   return rights.descriptor;
 }

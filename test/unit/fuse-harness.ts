@@ -8,7 +8,7 @@ import type { Caching } from "../../logfs/export/fuse/context.ts";
 import { SOLE_WRITER } from "../../logfs/export/fuse/serve.ts";
 import { Session } from "../../logfs/export/fuse/session.ts";
 
-export const u16 = (value: number): number[] => [value & 0xff, value >>> 8];
+const u16 = (value: number): number[] => [value & 0xff, value >>> 8];
 export const u32 = (value: number): number[] => [...u16(value & 0xffff), ...u16(value >>> 16)];
 export const u64 = (value: number): number[] => [
   ...u32(value >>> 0),

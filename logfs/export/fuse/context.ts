@@ -18,7 +18,7 @@ export interface Caching {
 }
 
 /** Agreed on by INIT. */
-export interface Connection {
+interface Connection {
   minor: number;
   flags: number;
 }

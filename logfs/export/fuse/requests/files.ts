@@ -16,7 +16,7 @@ function optionsOf(flags: number): OpenOptions {
 }
 
 /** What the call asked for: O_SYNC contains the bit of O_DSYNC and is looked for first. */
-export function syncRequestOf(flags: number): SyncRequest {
+function syncRequestOf(flags: number): SyncRequest {
   if ((flags & abi.O_SYNC) === abi.O_SYNC) return "full";
   return (flags & abi.O_DSYNC) === 0 ? "none" : "data";
 }
