@@ -6,9 +6,10 @@
  * removals, in batches, between which the log gets time to write.
  */
 import { type MaybePromise, SYNC_LEVELS, type SyncLevel, type SyncRequest } from "../vfs.ts";
-import type { Committer, SyncOptions, Transaction, Volume } from "./api.ts";
+import type { Committer, ItemView, SyncOptions, Transaction, Volume } from "./api.ts";
 import { chain } from "./maybe.ts";
-import { collectOrphan, type Removal, unfinishedWork } from "./removal.ts";
+import { LOW_END, ORPHANS, TRUNCATIONS } from "./items.ts";
+import { collectOrphan, type Removal } from "./removal.ts";
 import { continueTruncation } from "./truncation.ts";
 import type { AfterUse, UsedInodes } from "./used.ts";
 
@@ -79,16 +80,28 @@ export class Driver {
   /** Finishes what a crash interrupted, before anything is used. */
   async finishPending(): Promise<void> {
     if (this.volume.readOnly) return;
-    for (;;) {
-      const work = await this.volume.view((view) => unfinishedWork(view, PENDING_BATCH));
-      if (work.orphans.length + work.truncations.length === 0) return;
-      for (const inode of work.orphans) await this.collect(inode);
-      for (const inode of work.truncations) await this.finishTruncation(inode);
+    await this.forEachLow(ORPHANS, (inode) => this.collect(inode));
+    await this.forEachLow(TRUNCATIONS, (inode) => this.finishTruncation(inode));
+  }
+
+  private async forEachLow(high: number, act: (low: number) => MaybePromise<void>): Promise<void> {
+    for (let from = 0; ; ) {
+      const next = from;
+      const lows = await this.volume.view((view) => lowsOf(view, high, next, PENDING_BATCH));
+      for (const low of lows) await act(low);
+      const last = lows.at(-1);
+      if (last === undefined) return;
+      from = last + 1;
     }
   }
 
   private collect(inode: number): MaybePromise<void> {
-    return this.drain((transaction) => collectOrphan(transaction, inode, this.used.isUsed));
+    const { used } = this;
+    const collected = this.drain((transaction) => collectOrphan(transaction, inode, used.isUsed));
+    return chain(collected, () => {
+      // Held again meanwhile: whoever lets it go last goes on.
+      if (used.isUsed(inode)) used.orphan(inode);
+    });
   }
 
   private drain(batch: Operation<boolean>): MaybePromise<void> {
@@ -109,4 +122,11 @@ export class Driver {
 
 function stronger(a: SyncLevel, b: SyncLevel): SyncLevel {
   return SYNC_LEVELS.indexOf(a) >= SYNC_LEVELS.indexOf(b) ? a : b;
+}
+
+/** Lows of up to `limit` items under `high`, from `from` on. */
+function lowsOf(view: ItemView, high: number, from: number, limit: number): number[] {
+  const lows: number[] = [];
+  view.scan(high, from, LOW_END, (low) => lows.push(low) < limit);
+  return lows;
 }

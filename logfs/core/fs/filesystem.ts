@@ -17,6 +17,7 @@ import {
   type Attributes,
   type Caller,
   type DirectoryEntry,
+  FALLOC_PUNCH_HOLE,
   type FsStatistics,
   type MaybePromise,
   NAME_MAX,
@@ -35,7 +36,7 @@ import { attributesOf, loadInode } from "./inodes.ts";
 import { timestampOf } from "./items.ts";
 import { LISTING_BATCH, visitEntries } from "./listing.ts";
 import { chain } from "./maybe.ts";
-import { S_IFDIR, S_IFLNK, W_OK } from "./modes.ts";
+import { isStored, S_IFDIR, S_IFLNK, W_OK } from "./modes.ts";
 import type { Listed } from "./names.ts";
 import {
   type Actor,
@@ -136,8 +137,9 @@ export class FileSystem implements Vfs {
   access(caller: Caller, inode: number, mask: number): MaybePromise<void> {
     this.counters.count("access");
     return this.volume.view((view) => {
-      requireAccess(loadInode(view, inode), caller, mask & 7);
-      if (this.readOnly && (mask & W_OK) !== 0) fail("EROFS");
+      const item = loadInode(view, inode);
+      if (this.readOnly && (mask & W_OK) !== 0 && isStored(item.mode)) fail("EROFS");
+      requireAccess(item, caller, mask & 7);
     });
   }
 
@@ -226,7 +228,7 @@ export class FileSystem implements Vfs {
     this.counters.count("create");
     this.handles.requireRoom();
     const creation = { parent, name, mode, exclusive };
-    return this.openBy(caller, options, (transaction) =>
+    return this.openBy(caller, options, "takesSpace", (transaction) =>
       createFile(transaction, this.actor(caller), creation, options, this.used.isUsed),
     );
   }
@@ -237,8 +239,10 @@ export class FileSystem implements Vfs {
     const { isUsed } = this.used;
     if (this.readOnly && (options.write || options.truncate)) fail("EROFS");
     if (options.truncate) {
-      const opened = this.openBy(caller, options, (transaction) =>
-        openAndTruncate(transaction, this.actor(caller), inode, options, isUsed),
+      const opened = chain(this.spaceOf(inode, { size: 0 }), (space) =>
+        this.openBy(caller, options, space, (transaction) =>
+          openAndTruncate(transaction, this.actor(caller), inode, options, isUsed),
+        ),
       );
       return chain(opened, ({ handle }) => handle);
     }
@@ -424,9 +428,10 @@ export class FileSystem implements Vfs {
   private openBy(
     caller: Caller,
     options: OpenOptions,
+    space: Space,
     operation: (transaction: Transaction) => AttributesChanged,
   ): MaybePromise<{ attributes: Attributes; handle: number }> {
-    const changed = this.volume.change(operation, options.truncate);
+    const changed = this.volume.change(operation, space === "freesSpace");
     return chain(changed, ({ value, sequence }) => {
       this.driver.touched(sequence, value.attributes.inode);
       const handle = this.openHandle(caller, value.attributes.inode, options, sequence);
@@ -492,7 +497,7 @@ export class FileSystem implements Vfs {
     };
     const request = { offset, length, mode };
     return this.driver.change(
-      "takesSpace",
+      (mode & FALLOC_PUNCH_HOLE) === 0 ? "takesSpace" : "freesSpace",
       (transaction) => allocatePart(transaction, writer, request, this.now()),
       next,
     );

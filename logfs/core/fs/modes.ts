@@ -27,6 +27,11 @@ export function isDirectory(mode: number): boolean {
   return typeOf(mode) === S_IFDIR;
 }
 
+/** What is written to, is written to this file system: not so devices, fifos and sockets. */
+export function isStored(mode: number): boolean {
+  return isRegular(mode) || isDirectory(mode) || typeOf(mode) === S_IFLNK;
+}
+
 export function isRegular(mode: number): boolean {
   return typeOf(mode) === S_IFREG;
 }

@@ -9,7 +9,7 @@
 import { setTime } from "./items.ts";
 import type { Timestamp } from "../vfs.ts";
 import { EMPTY } from "../../../lib/bytes.ts";
-import type { ItemView, Transaction } from "./api.ts";
+import type { Transaction } from "./api.ts";
 import { cutRange } from "./extents.ts";
 import { loadInode, updateInode } from "./inodes.ts";
 import { decodeXattr, ITEM, keyOf, LOW_END, ORPHANS, TRUNCATIONS } from "./items.ts";
@@ -85,17 +85,4 @@ export function freeXattr(transaction: Transaction, item: Uint8Array): void {
   if (value.kind === "inline") return;
   transaction.free(value.segment, value.offset, value.length);
   transaction.adjust({ dataBytes: -value.length });
-}
-
-/** Inodes with work that a crash, or a held file, left: at most `limit` of each kind. */
-export function unfinishedWork(
-  view: ItemView,
-  limit: number,
-): { orphans: number[]; truncations: number[] } {
-  const lowsOf = (high: number): number[] => {
-    const lows: number[] = [];
-    view.scan(high, 0, LOW_END, (low) => lows.push(low) < limit);
-    return lows;
-  };
-  return { orphans: lowsOf(ORPHANS), truncations: lowsOf(TRUNCATIONS) };
 }

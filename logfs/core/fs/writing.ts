@@ -6,7 +6,7 @@ import { fail } from "../../../lib/errors.ts";
 import { FALLOC_KEEP_SIZE, FALLOC_PUNCH_HOLE, FALLOC_ZERO_RANGE, type Timestamp } from "../vfs.ts";
 import { withoutSetId } from "./access.ts";
 import type { ItemView, Transaction } from "./api.ts";
-import { cutRange, storeExtents, visitExtents } from "./extents.ts";
+import { type Cut, cutRange, storeExtents, visitExtents } from "./extents.ts";
 import { loadInode, storeInode, touchContents } from "./inodes.ts";
 import type { InodeItem } from "./items.ts";
 import {
@@ -48,7 +48,7 @@ export function writePart(
   checkRange(start, data.length);
   const wanted = start + Math.min(data.length, WRITE_RECORD_BYTES);
   if (mustFinish(item, wanted)) return PENDING;
-  const cut = cutRange(transaction, inode, start, wanted, BATCH_ITEMS);
+  const cut = overwrite(transaction, inode, item, start, wanted);
   const written = cut.end - start;
   storeExtents(transaction, inode, start, data.subarray(0, written));
   item.allocatedBytes += written - cut.bytes;
@@ -56,6 +56,18 @@ export function writePart(
   noteChange(item, writer, now);
   storeInode(transaction, inode, item);
   return written;
+}
+
+/** Nothing stands behind the end of a file that is not being truncated, so appending cuts nothing. */
+function overwrite(
+  transaction: Transaction,
+  inode: number,
+  item: InodeItem,
+  from: number,
+  to: number,
+): Cut {
+  if (from >= item.size) return { bytes: 0, end: to };
+  return cutRange(transaction, inode, from, to, BATCH_ITEMS);
 }
 
 function checkRange(offset: number, length: number): void {
