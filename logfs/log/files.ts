@@ -1,6 +1,7 @@
 /**
- * Open segment files: `00000001.seg` and on in one directory. At most `MAX_OPEN` descriptors are
- * held; one with a call under way is never closed.
+ * Open segment files: `00000001.seg` and on in one directory. About `MAX_OPEN` descriptors are held.
+ * One with a call under way is closed when the call is back: the kernel may give its number to
+ * another file at once, and the call would go there.
  */
 import { closeSync, constants, openSync } from "node:fs";
 import { join } from "node:path";
@@ -12,6 +13,8 @@ export interface OpenFile {
   readonly fd: number;
   /** Calls under way. */
   users: number;
+  /** Nobody uses it again; it goes with its last call. */
+  closing: boolean;
 }
 
 export function segmentPath(directory: string, segment: number): string {
@@ -38,43 +41,43 @@ export class OpenFiles {
   get(segment: number): OpenFile {
     const known = this.files.get(segment);
     this.files.delete(segment);
-    const file = known ?? {
-      fd: openSync(segmentPath(this.directory, segment), this.flags),
-      users: 0,
-    };
+    const file = known ?? newFile(openSync(segmentPath(this.directory, segment), this.flags));
     this.files.set(segment, file);
-    this.evict();
+    this.evict(segment);
     return file;
   }
 
   add(segment: number, fd: number): void {
-    this.files.set(segment, { fd, users: 0 });
-    this.evict();
+    this.files.set(segment, newFile(fd));
+    this.evict(segment);
+  }
+
+  /** A call on the file is back. */
+  release(file: OpenFile): void {
+    file.users--;
+    if (file.closing && file.users === 0) closeSync(file.fd);
   }
 
   close(segment: number): void {
     const file = this.files.get(segment);
     if (file === undefined) return;
     this.files.delete(segment);
-    closeSync(file.fd);
+    if (file.users === 0) closeSync(file.fd);
+    else file.closing = true;
   }
 
   closeAll(): void {
     for (const segment of [...this.files.keys()]) this.close(segment);
   }
 
-  get busy(): boolean {
-    for (const file of this.files.values()) if (file.users > 0) return true;
-    return false;
-  }
-
-  private evict(): void {
+  private evict(kept: number): void {
     if (this.files.size <= MAX_OPEN) return;
-    const newest = [...this.files.keys()].at(-1);
-    for (const [segment, file] of this.files) {
-      if (file.users > 0 || segment === newest) continue;
-      this.close(segment);
-      return;
+    for (const segment of this.files.keys()) {
+      if (segment !== kept) return this.close(segment);
     }
   }
+}
+
+function newFile(fd: number): OpenFile {
+  return { fd, users: 0, closing: false };
 }

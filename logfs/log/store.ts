@@ -180,7 +180,7 @@ export class FileSegmentStore implements SegmentStore {
     }
     file.users++;
     call(file, (error) => {
-      file.users--;
+      this.files.release(file);
       done(error ?? null);
     });
   }
@@ -240,9 +240,8 @@ export class FileSegmentStore implements SegmentStore {
     };
   }
 
-  /** Lets go of files and lock. Calls under way must have come back: close the log first. */
+  /** Lets go of files and lock. Close the log first; reads that are under way still come back. */
   close(): void {
-    if (this.files.busy) throw new SmfsError("BUSY", `${this.directory} has calls under way`);
     this.files.closeAll();
     if (this.lockFd >= 0) closeSync(this.lockFd);
   }

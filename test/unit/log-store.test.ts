@@ -90,6 +90,19 @@ describe("segment files", () => {
   });
 });
 
+describe("calls under way", () => {
+  test("come back when their segment is removed and another takes its descriptor", async () => {
+    store.allocate(1, 2 ** 20);
+    await written(1, 0, [bodyOf(2 ** 20)]);
+    const reads = Array.from({ length: 8 }, () => read(1, 0, 2 ** 20));
+    store.remove(1);
+    store.allocate(2, 2 ** 20);
+    for (const bytes of await Promise.all(reads)) {
+      expect(Buffer.compare(bytes, bodyOf(2 ** 20))).toBe(0);
+    }
+  });
+});
+
 describe("space", () => {
   test("over the quota is refused and nothing is left behind", () => {
     store.close();

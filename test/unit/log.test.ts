@@ -30,14 +30,16 @@ describe("appending", () => {
 
   test("what is appended while a write is under way shares the next write", () => {
     const world = new LogWorld();
+    const { writes } = world.log.statistics;
     for (let i = 0; i < 30; i++) world.append(100);
     world.clock.advance(500);
     expect(world.log.writtenSequence).toBe(30);
-    expect(world.log.statistics.writes).toBe(2);
+    expect(world.log.statistics.writes).toBe(writes + 2);
   });
 
   test("one sync serves everybody who waited for it, in order of sequence", () => {
     const world = new LogWorld();
+    const { syncs } = world.log.statistics;
     const order: number[] = [];
     for (let i = 0; i < 10; i++) world.append(100);
     for (const sequence of [7, 3, 10, 1]) {
@@ -45,7 +47,7 @@ describe("appending", () => {
     }
     world.clock.drain();
     expect(order).toEqual([1, 3, 7, 10]);
-    expect(world.log.statistics.syncs).toBeLessThanOrEqual(2);
+    expect(world.log.statistics.syncs).toBe(syncs + 2);
   });
 
   test("a sync vouches only for what was written when it began", () => {
@@ -202,7 +204,7 @@ describe("a device that fails", () => {
     const world = new LogWorld();
     world.disk.failNextWrite({ kind: "short", bytes: 70 });
     world.append(100);
-    expect(world.settle()?.message).toMatch(/write of \d+ bytes at segment 1 offset 0 failed/);
+    expect(world.settle()?.message).toMatch(/write of \d+ bytes at segment 1 offset 64 failed/);
     expect(codeOf(() => world.append(100))).toBe("IO");
     expect(world.log.durableSequence).toBe(0);
   });

@@ -61,7 +61,7 @@ export class Log implements LogWriter, LogFollower {
   private readonly cut: Cut;
 
   /**
-   * Starts an empty log in an empty store. Nothing is durable before the first record is, and a
+   * Starts an empty log in an empty store. Nothing is promised before the first record is durable: a
    * store whose creation was interrupted recovers as NOT_FOUND. Throws `SmfsError` BUSY when there
    * are segments already, NO_SPACE, CONFIG.
    */
@@ -70,6 +70,7 @@ export class Log implements LogWriter, LogFollower {
     if (store.list().length > 0) throw new SmfsError("BUSY", "there is a log here already");
     const log = new Log(store, options, time, emptyLog(options.logId));
     log.writer.begin();
+    log.pipeline.begin();
     return log;
   }
 

@@ -63,6 +63,21 @@ export class Pipeline {
     this.armTimer();
   }
 
+  /**
+   * A new log: what stands in the tail, its first header, is made durable before any record is
+   * written. So a log without a header never had a record.
+   */
+  begin(): void {
+    const batch = this.tail.nextBatch(MAX_WRITE_BYTES);
+    this.writing = true;
+    this.counters.writes++;
+    this.store.write(batch.segment, batch.offset, batch.parts, (error) => {
+      if (error !== null) return this.handleWritten(batch, error);
+      this.counters.syncs++;
+      this.store.sync(batch.segment, (failure) => this.handleWritten(batch, failure));
+    });
+  }
+
   whenWritten(sequence: number, done: Done): void {
     if (sequence <= this.writtenSequence) done(null);
     else if (this.failure !== null) done(this.failure);

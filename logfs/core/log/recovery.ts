@@ -147,13 +147,15 @@ function refuseBadHeaders(before: readonly Candidate[], last: SegmentHeader): vo
   }
 }
 
-/** No header verifies: either the log was never completed, or everything is damaged. */
+/**
+ * No header verifies. A log's first header is durable before its first record is written, so if no
+ * record ever was, the log was not completed; otherwise this is damage.
+ */
 function refuseHeadless(store: SegmentStore, candidates: readonly Candidate[]): never {
-  const [first] = candidates as [Candidate];
-  const pristine = candidates.every(
-    ({ segment, bytes }) => bytes === 0 || store.readSync(segment, 0, bytes).every((b) => b === 0),
-  );
-  if (!pristine) throw first.header;
+  for (const { segment, header } of candidates) {
+    const behind = { segment, offset: SEGMENT_HEADER_BYTES };
+    if (inspectAftermath(store, behind, 1, new Uint8Array(0)).written) throw header;
+  }
   for (const { segment } of candidates.toReversed()) store.remove(segment);
   throw new SmfsError("NOT_FOUND", "the log was never completed; it can be created anew");
 }
