@@ -9,12 +9,23 @@ const NODE_BYTES = 256;
 const HIGHS = [1, 17, 33];
 
 const value = fc.uint8Array({ maxLength: 48 });
-const change: fc.Arbitrary<Change> = fc.tuple(
-  fc.constantFrom(...HIGHS),
-  fc.nat({ max: 60 }),
-  fc.oneof({ weight: 3, arbitrary: value }, { weight: 2, arbitrary: fc.constant(null) }),
+const someHigh = fc.constantFrom(...HIGHS);
+const puts: fc.Arbitrary<Change[]> = fc.array(fc.tuple(someHigh, fc.nat({ max: 60 }), value), {
+  minLength: 1,
+  maxLength: 12,
+  size: "max",
+});
+/** A run of keys goes at once: nodes become small and empty, at every level. */
+const removals: fc.Arbitrary<Change[]> = fc
+  .tuple(someHigh, fc.nat({ max: 60 }), fc.integer({ min: 1, max: 40 }))
+  .map(([of, from, count]) =>
+    Array.from({ length: count }, (_, i): Change => [of, from + i, null]),
+  );
+const operation = fc.oneof(
+  { weight: 4, arbitrary: puts },
+  { weight: 1, arbitrary: removals },
+  { weight: 1, arbitrary: fc.tuple(removals, puts).map(([gone, put]) => [...gone, ...put]) },
 );
-const operation = fc.array(change, { minLength: 1, maxLength: 12 });
 
 function emptyTree(): Tree {
   return new Tree(new NodeCache(2 ** 20), NODE_BYTES, null);
@@ -48,7 +59,7 @@ describe("the tree and a sorted map", () => {
   test("agree after every operation, and the tree stays sound", () => {
     fc.assert(
       fc.property(
-        fc.array(operation, { maxLength: 60 }),
+        fc.array(operation, { minLength: 10, maxLength: 60, size: "max" }),
         fc.nat({ max: 60 }),
         fc.nat({ max: 61 }),
         (operations, from, to) => {
@@ -62,7 +73,7 @@ describe("the tree and a sorted map", () => {
           expectSame(tree, model, from, to);
         },
       ),
-      { numRuns: 150 },
+      { numRuns: 60 },
     );
   });
 
@@ -91,21 +102,24 @@ describe("the tree and a sorted map", () => {
 
 test("a scan whose visitor deletes what it sees sees every item once", () => {
   fc.assert(
-    fc.property(fc.uniqueArray(fc.nat({ max: 500 }), { maxLength: 80 }), (lows) => {
-      const tree = emptyTree();
-      commit(
-        tree,
-        lows.map((low): Change => [1, low, new Uint8Array(20)]),
-      );
-      const transaction = new TreeTransaction(tree, 2);
-      const seen: number[] = [];
-      transaction.scan(1, 0, 1000, (low) => {
-        transaction.delete(1, low);
-        return seen.push(low) > 0;
-      });
-      expect(seen).toEqual(lows.toSorted((a, b) => a - b));
-      expect(lowsOf(transaction, 1, 0, 1000)).toEqual([]);
-    }),
+    fc.property(
+      fc.uniqueArray(fc.nat({ max: 500 }), { minLength: 40, maxLength: 80, size: "max" }),
+      (lows) => {
+        const tree = emptyTree();
+        commit(
+          tree,
+          lows.map((low): Change => [1, low, new Uint8Array(20)]),
+        );
+        const transaction = new TreeTransaction(tree, 2);
+        const seen: number[] = [];
+        transaction.scan(1, 0, 1000, (low) => {
+          transaction.delete(1, low);
+          return seen.push(low) > 0;
+        });
+        expect(seen).toEqual(lows.toSorted((a, b) => a - b));
+        expect(lowsOf(transaction, 1, 0, 1000)).toEqual([]);
+      },
+    ),
     { numRuns: 50 },
   );
 });

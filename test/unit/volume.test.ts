@@ -4,6 +4,7 @@ import { ERRNO } from "../../lib/errno.ts";
 import { viewOf } from "../../lib/codec.ts";
 import { MAX_OPERATION_BYTES } from "../../logfs/core/fs/transaction.ts";
 import { Log } from "../../logfs/core/log/log.ts";
+import { checkVolume } from "../../logfs/core/fs/check.ts";
 import { VolumeFollower } from "../../logfs/core/fs/follower.ts";
 import { openVolume } from "../../logfs/core/fs/volume-open.ts";
 import { SimulatedDisk } from "../sim/disk.ts";
@@ -131,6 +132,41 @@ describe("loading", () => {
     expect(world.volume.statistics.misses).toBe(1);
   });
 
+  test("an operation ends however often the cache is emptied meanwhile", async () => {
+    const world = await filled(200, { limits: { cacheBytes: 0 }, log: { tailBytes: 4096 } });
+    world.volume.close();
+    await world.reopen();
+    let ended = false;
+    const long = count(world).finally(() => {
+      ended = true;
+    });
+    for (let i = 0; i < 300; i++) {
+      // As a promise, even when it is answered at once: time must pass for the other.
+      await world.finish(Promise.resolve(world.volume.view((v) => v.get(1, 100))));
+    }
+    expect(ended).toBe(true);
+    expect(await long).toBe(200);
+    expect(world.volume.statistics.cachedNodes).toBeLessThan(5);
+  });
+
+  test("small leaves are joined although their neighbours were not in memory", async () => {
+    const world = await filled(400, { limits: { cacheBytes: 0 }, log: { tailBytes: 4096 } });
+    for (let i = 0; i < 400; i++) {
+      const low = (i * 149) % 400;
+      if (low % 10 === 0) continue;
+      await world.finish(world.volume.change((t) => t.delete(1, low), true));
+      // All clean, and the cache keeps nothing.
+      world.volume.checkpoint();
+    }
+    world.volume.close();
+    const options = { segments: world.disk.list(), depth: "structure" as const };
+    const checkpoint = world.log.checkpoint ?? { segment: 0, offset: 0 };
+    const { totals } = await world.finish(checkVolume(world.log, checkpoint, options));
+    expect(totals.items).toBe(40);
+    // At least two items in a leaf, and few inner nodes; one in each would make 53 nodes.
+    expect(totals.treeNodes).toBeLessThan(40);
+  });
+
   test("a damaged node is an error that says where, and its neighbours are still read", async () => {
     const world = await filled(60);
     world.volume.close();
@@ -191,6 +227,22 @@ describe("checkpoints", () => {
       expect(await count(world)).toBe(items);
     }
     expect(failures).toBeGreaterThan(0);
+  });
+
+  test("are written when the leaves that changed are gone", async () => {
+    for (let from = 0; from < 8; from++) {
+      for (let to = from + 1; to < from + 8; to++) {
+        const world = await filled(20);
+        world.volume.checkpoint();
+        await world.reopen();
+        const remove = world.volume.change((t) => {
+          for (let low = from; low < to; low++) t.delete(1, low);
+        });
+        await world.finish(remove);
+        world.volume.checkpoint();
+        expect(await count(world)).toBe(20 - (to - from));
+      }
+    }
   });
 
   test("come when too much is dirty, and when too much would be replayed", async () => {

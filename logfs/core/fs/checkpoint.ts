@@ -46,10 +46,11 @@ export function writeCheckpoint(log: LogWriter, state: VolumeState): Appended {
 
 /** Dirty slots by level, leaves first. */
 function dirtyLevels(root: Slot): Slot[][] {
-  const levels: Slot[][] = [];
+  // A level may have none: the only leaf that changed may be gone.
+  const levels = Array.from({ length: root.level + 1 }, (): Slot[] => []);
   const collect = (slot: Slot): void => {
     if (slot.reference !== null) return;
-    (levels[slot.level] ??= []).push(slot);
+    levels[slot.level]?.push(slot);
     for (const child of slot.node?.children ?? []) collect(child);
   };
   collect(root);
@@ -92,6 +93,7 @@ class NodeWriter {
   }
 
   private append(batch: readonly { slot: Slot; block: Uint8Array; checksum: number }[]): void {
+    if (batch.length === 0) return;
     const blocks = batch.map(({ block }) => block);
     const at = this.log.append(KIND.nodes, 0, blocks, () => {}, { privileged: true });
     let offset = at.bodyOffset;
