@@ -201,6 +201,27 @@ describe("what an operation waits for", () => {
     }
   });
 
+  test("FsyncOfADirectoryCoversTheNamesMadeInIt", async () => {
+    const { world, fs, inode } = await oneFile();
+    const directory = (await world.run(fs.mkdir(ROOT, 1, name("d"), 0o755))).inode;
+    fs.hold(directory);
+    const changes = [
+      () => fs.create(ROOT, directory, name("a"), 0o644, true, READ_WRITE),
+      () => fs.mkdir(ROOT, directory, name("b"), 0o755),
+      () => fs.link(ROOT, inode, directory, name("c")),
+      () => fs.rename(ROOT, 1, name("f"), directory, name("d"), 0),
+      () => fs.unlink(ROOT, directory, name("a")),
+    ];
+    for (const change of changes) {
+      await world.run<unknown>(change());
+      const made = world.log.head.sequence;
+      await world.run(fs.mkdir(ROOT, 1, name(`other-${made}`), 0o755));
+      world.committer.waits.length = 0;
+      await world.run(fs.fsync(directory, "full"));
+      expect(world.committer.waits[0]?.sequence).toBe(made);
+    }
+  });
+
   test("ACreateThatCannotBeMadeSafeLeavesNoHandle", async () => {
     const { world } = await oneFile();
     const failing = { wait: () => Promise.reject(new SmfsError("UNREACHABLE", "no mirror")) };

@@ -5,10 +5,21 @@
  * waits for a sync level. It also finishes what takes more than one record: truncations and
  * removals, in batches, between which the log gets time to write.
  */
-import { type MaybePromise, SYNC_LEVELS, type SyncLevel, type SyncRequest } from "../vfs.ts";
+import {
+  type Attributes,
+  type Caller,
+  type MaybePromise,
+  SYNC_LEVELS,
+  type SyncLevel,
+  type SyncRequest,
+  type Timestamp,
+} from "../vfs.ts";
 import type { Committer, ItemView, SyncOptions, Transaction, Volume } from "./api.ts";
 import { chain } from "./maybe.ts";
-import { LOW_END, ORPHANS, TRUNCATIONS } from "./items.ts";
+import type { AttributesChanged } from "./attributes.ts";
+import { attributesOf, loadInode } from "./inodes.ts";
+import { LOW_END, ORPHANS, timestampOf, TRUNCATIONS } from "./items.ts";
+import type { Actor } from "./namespace.ts";
 import { collectOrphan, type Removal } from "./removal.ts";
 import { continueTruncation } from "./truncation.ts";
 import type { AfterUse, UsedInodes } from "./used.ts";
@@ -47,6 +58,15 @@ export class Driver {
     );
   }
 
+  /** The time of an operation: this step's. */
+  now(): Timestamp {
+    return timestampOf(this.volume.nowMicros());
+  }
+
+  actor(caller: Caller): Actor {
+    return { caller, now: this.now() };
+  }
+
   /** `result`, when record `sequence` is as safe as `level` says. */
   settled<R>(result: R, sequence: number, level: SyncLevel): MaybePromise<R> {
     const wait = this.committer.wait(sequence, level);
@@ -71,6 +91,22 @@ export class Driver {
   /** A read-only volume leaves its orphans to the writer. */
   afterUse(inode: number, after: AfterUse): MaybePromise<void> {
     return after === "collect" && !this.volume.readOnly ? this.collect(inode) : undefined;
+  }
+
+  /** What setting the size does to space: making a file shorter frees some. */
+  spaceOf(inode: number, size: number | undefined): MaybePromise<Space> {
+    if (size === undefined) return "takesSpace";
+    const current = this.volume.view((view) => loadInode(view, inode).size);
+    return chain(current, (now) => (size < now ? "freesSpace" : "takesSpace"));
+  }
+
+  /** The attributes, when nothing of a truncation is left. */
+  afterTruncation({ attributes, truncating }: AttributesChanged): MaybePromise<Attributes> {
+    if (!truncating) return attributes;
+    const { inode } = attributes;
+    return chain(this.finishTruncation(inode), () =>
+      this.volume.view((view) => attributesOf(inode, loadInode(view, inode))),
+    );
   }
 
   finishTruncation(inode: number): MaybePromise<void> {

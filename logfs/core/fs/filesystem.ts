@@ -17,29 +17,24 @@ import {
   type Attributes,
   type Caller,
   type DirectoryEntry,
-  FALLOC_PUNCH_HOLE,
   type FsStatistics,
   type MaybePromise,
   NAME_MAX,
   type OpenOptions,
   ROOT_INODE,
-  type SyncLevel,
   type SyncRequest,
   type Vfs,
 } from "../vfs.ts";
 import { requireAccess } from "./access.ts";
-import type { Committer, ItemView, SyncOptions, Transaction, Volume } from "./api.ts";
-import { type AttributesChanged, changeAttributes } from "./attributes.ts";
+import type { Committer, SyncOptions, Volume } from "./api.ts";
+import { changeAttributes } from "./attributes.ts";
 import { Driver, type Space } from "./driver.ts";
-import { Handles } from "./handles.ts";
 import { attributesOf, loadInode } from "./inodes.ts";
-import { timestampOf } from "./items.ts";
 import { LISTING_BATCH, visitEntries } from "./listing.ts";
 import { chain } from "./maybe.ts";
 import { isStored, S_IFDIR, S_IFLNK, W_OK } from "./modes.ts";
 import type { Listed } from "./names.ts";
 import {
-  type Actor,
   link,
   listDirectory,
   lookup,
@@ -48,13 +43,12 @@ import {
   readSymlink,
   removeName,
 } from "./namespace.ts";
-import { checkOpen, createFile, openAndTruncate } from "./openfile.ts";
-import { executeRead, planRead, readXattrValue } from "./reading.ts";
+import { OpenFiles } from "./openfiles.ts";
+import { readXattrValue } from "./reading.ts";
 import { rename } from "./rename.ts";
 import { FsCounters } from "./statistics.ts";
-import { PENDING, type Pending } from "./truncation.ts";
+import { PENDING } from "./truncation.ts";
 import { UsedInodes } from "./used.ts";
-import { allocatePart, checkAllocation, seekTo, type Writer, writePart } from "./writing.ts";
 import { getXattr, listXattrs, removeXattr, setXattr } from "./xattrs.ts";
 
 /** What a mount waits for when nothing else is said (ARCHITECTURE, "What an operation waits for"). */
@@ -72,14 +66,15 @@ export class FileSystem implements Vfs {
   readonly readOnly: boolean;
   private readonly volume: Volume;
   private readonly driver: Driver;
-  private readonly handles = new Handles();
   private readonly used = new UsedInodes();
   private readonly counters = new FsCounters();
+  private readonly files: OpenFiles;
 
   constructor(volume: Volume, committer: Committer, sync: SyncOptions = DEFAULT_SYNC) {
     this.volume = volume;
     this.readOnly = volume.readOnly;
     this.driver = new Driver(volume, committer, sync, this.used);
+    this.files = new OpenFiles(volume, this.driver, this.used, this.counters);
   }
 
   /** Monotonic counts, and three gauges: openHandles, heldInodes, orphans. */
@@ -90,7 +85,7 @@ export class FileSystem implements Vfs {
       readBytes,
       writtenBytes,
       checksumFailures,
-      openHandles: this.handles.size,
+      openHandles: this.files.count,
       heldInodes: this.used.held,
       orphans: this.used.orphaned,
     };
@@ -118,20 +113,20 @@ export class FileSystem implements Vfs {
     handle?: number,
   ): MaybePromise<Attributes> {
     this.counters.count("setattr");
-    const writable = handle !== undefined && this.handles.get(handle).write;
+    const writable = handle !== undefined && this.files.isWritable(handle);
     const setter = { caller, through: writable ? "writableHandle" : "path" } as const;
     const run = (space: Space): MaybePromise<Attributes> =>
       this.driver.change(
         space,
-        (transaction) => changeAttributes(transaction, inode, changes, setter, this.now()),
+        (transaction) => changeAttributes(transaction, inode, changes, setter, this.driver.now()),
         (changed, sequence) => {
           this.driver.touched(sequence, inode);
           if (changed === PENDING)
             return chain(this.driver.finishTruncation(inode), () => run(space));
-          return this.afterTruncation(changed);
+          return this.driver.afterTruncation(changed);
         },
       );
-    return chain(this.spaceOf(inode, changes), run);
+    return chain(this.driver.spaceOf(inode, changes.size), run);
   }
 
   access(caller: Caller, inode: number, mask: number): MaybePromise<void> {
@@ -178,7 +173,7 @@ export class FileSystem implements Vfs {
     this.counters.count("link");
     return this.driver.change(
       "takesSpace",
-      (transaction) => link(transaction, this.actor(caller), inode, parent, name),
+      (transaction) => link(transaction, this.driver.actor(caller), inode, parent, name),
       (attributes, sequence) => {
         this.driver.touched(sequence, parent, inode);
         return attributes;
@@ -209,7 +204,8 @@ export class FileSystem implements Vfs {
     const to = { parent: newParent, name: newName };
     return this.driver.change(
       "takesSpace",
-      (transaction) => rename(transaction, this.actor(caller), from, to, flags, this.used.isUsed),
+      (transaction) =>
+        rename(transaction, this.driver.actor(caller), from, to, flags, this.used.isUsed),
       ({ moved, replaced }, sequence) => {
         this.driver.touched(sequence, parent, newParent, ...moved);
         return replaced === undefined ? undefined : this.driver.afterRemoval(replaced, sequence);
@@ -226,55 +222,27 @@ export class FileSystem implements Vfs {
     options: OpenOptions,
   ): MaybePromise<{ attributes: Attributes; handle: number }> {
     this.counters.count("create");
-    this.handles.requireRoom();
-    const creation = { parent, name, mode, exclusive };
-    return this.openBy(caller, options, "takesSpace", (transaction) =>
-      createFile(transaction, this.actor(caller), creation, options, this.used.isUsed),
-    );
+    return this.files.create(caller, { parent, name, mode, exclusive }, options);
   }
 
   open(caller: Caller, inode: number, options: OpenOptions): MaybePromise<number> {
     this.counters.count("open");
-    this.handles.requireRoom();
-    const { isUsed } = this.used;
-    if (this.readOnly && (options.write || options.truncate)) fail("EROFS");
-    if (options.truncate) {
-      const opened = chain(this.spaceOf(inode, { size: 0 }), (space) =>
-        this.openBy(caller, options, space, (transaction) =>
-          openAndTruncate(transaction, this.actor(caller), inode, options, isUsed),
-        ),
-      );
-      return chain(opened, ({ handle }) => handle);
-    }
-    const checked = this.volume.view((view) => checkOpen(view, caller, inode, options, isUsed));
-    return chain(checked, () => this.openHandle(caller, inode, options, this.volume.headSequence));
+    return this.files.open(caller, inode, options);
   }
 
   release(handle: number): MaybePromise<void> {
     this.counters.count("release");
-    const { inode } = this.handles.close(handle);
-    return this.driver.afterUse(inode, this.used.closed(inode));
+    return this.files.release(handle);
   }
 
   read(handle: number, offset: number, length: number): MaybePromise<Uint8Array[]> {
     this.counters.count("read");
-    const { inode } = this.handles.readable(handle);
-    if (!(offset >= 0) || !(length >= 0)) fail("EINVAL");
-    const plan = this.volume.view((view) => planRead(view, inode, offset, length));
-    return chain(plan, (planned) => executeRead(this.volume, planned, this.counters));
+    return this.files.read(handle, offset, length);
   }
 
   write(handle: number, offset: number, data: Uint8Array, sync: SyncRequest): MaybePromise<number> {
     this.counters.count("write");
-    const writer = this.handles.writable(handle);
-    if (data.length === 0) return 0;
-    const written = this.writeFrom(
-      writer,
-      offset,
-      data,
-      this.driver.levelOf(sync, this.driver.sync.osync),
-    );
-    return chain(written, () => data.length);
+    return this.files.write(handle, offset, data, sync);
   }
 
   fsync(inode: number, request: "data" | "full"): MaybePromise<void> {
@@ -291,17 +259,12 @@ export class FileSystem implements Vfs {
 
   seek(handle: number, offset: number, whence: 3 | 4): MaybePromise<number> {
     this.counters.count("seek");
-    const { inode } = this.handles.get(handle);
-    const what = whence === 3 ? "data" : "hole";
-    return this.volume.view((view) => seekTo(view, inode, offset, what));
+    return this.files.seek(handle, offset, whence === 3 ? "data" : "hole");
   }
 
   fallocate(handle: number, offset: number, length: number, mode: number): MaybePromise<void> {
     this.counters.count("fallocate");
-    const writer = this.handles.writable(handle);
-    checkAllocation(offset, length, mode);
-    if (mode === 0 && length > this.volume.space().freeBytes) fail("ENOSPC");
-    return this.allocateFrom(writer, offset, length, mode);
+    return this.files.fallocate(handle, { offset, length, mode });
   }
 
   readdir(
@@ -333,7 +296,7 @@ export class FileSystem implements Vfs {
     const xattr = { name, bytes: value, flags };
     return this.driver.change(
       "takesSpace",
-      (transaction) => setXattr(transaction, this.actor(caller), inode, xattr),
+      (transaction) => setXattr(transaction, this.driver.actor(caller), inode, xattr),
       (_, sequence) => this.driver.touched(sequence, inode),
     );
   }
@@ -347,7 +310,7 @@ export class FileSystem implements Vfs {
     this.counters.count("removexattr");
     return this.driver.change(
       "freesSpace",
-      (transaction) => removeXattr(transaction, this.actor(caller), inode, name),
+      (transaction) => removeXattr(transaction, this.driver.actor(caller), inode, name),
       (_, sequence) => this.driver.touched(sequence, inode),
     );
   }
@@ -369,21 +332,6 @@ export class FileSystem implements Vfs {
     return this.driver.afterUse(inode, this.used.dropped(inode));
   }
 
-  private now() {
-    return timestampOf(this.volume.nowMicros());
-  }
-
-  private actor(caller: Caller): Actor {
-    return { caller, now: this.now() };
-  }
-
-  /** A change that makes the file shorter frees space. */
-  private spaceOf(inode: number, { size }: AttributeChanges): MaybePromise<Space> {
-    if (size === undefined) return "takesSpace";
-    const current = this.volume.view((view: ItemView) => loadInode(view, inode).size);
-    return chain(current, (now) => (size < now ? "freesSpace" : "takesSpace"));
-  }
-
   private make(
     caller: Caller,
     parent: number,
@@ -392,7 +340,7 @@ export class FileSystem implements Vfs {
   ): MaybePromise<Attributes> {
     return this.driver.change(
       "takesSpace",
-      (transaction) => makeNode(transaction, this.actor(caller), parent, name, node),
+      (transaction) => makeNode(transaction, this.driver.actor(caller), parent, name, node),
       (attributes, sequence) => {
         this.driver.touched(sequence, parent);
         return attributes;
@@ -409,97 +357,12 @@ export class FileSystem implements Vfs {
     const { isUsed } = this.used;
     return this.driver.change(
       "freesSpace",
-      (transaction) => removeName(transaction, this.actor(caller), parent, name, what, isUsed),
+      (transaction) =>
+        removeName(transaction, this.driver.actor(caller), parent, name, what, isUsed),
       (removal, sequence) => {
         this.driver.touched(sequence, parent);
         return this.driver.afterRemoval(removal, sequence);
       },
-    );
-  }
-
-  private afterTruncation({ attributes, truncating }: AttributesChanged): MaybePromise<Attributes> {
-    if (!truncating) return attributes;
-    return chain(this.driver.finishTruncation(attributes.inode), () =>
-      this.getattr(attributes.inode),
-    );
-  }
-
-  /** Opens what `operation` made or found; a handle whose record cannot reach its level is closed again. */
-  private openBy(
-    caller: Caller,
-    options: OpenOptions,
-    space: Space,
-    operation: (transaction: Transaction) => AttributesChanged,
-  ): MaybePromise<{ attributes: Attributes; handle: number }> {
-    const changed = this.volume.change(operation, space === "freesSpace");
-    return chain(changed, ({ value, sequence }) => {
-      this.driver.touched(sequence, value.attributes.inode);
-      const handle = this.openHandle(caller, value.attributes.inode, options, sequence);
-      const ready = chain(this.afterTruncation(value), (attributes) =>
-        this.driver.settled({ attributes, handle }, sequence, this.driver.sync.floor),
-      );
-      return ready instanceof Promise
-        ? ready.catch((error) => this.undoOpen(handle, error))
-        : ready;
-    });
-  }
-
-  private async undoOpen(handle: number, error: unknown): Promise<never> {
-    await this.release(handle);
-    throw error;
-  }
-
-  private openHandle(
-    caller: Caller,
-    inode: number,
-    options: OpenOptions,
-    sequence: number,
-  ): number {
-    const handle = this.handles.open(caller, inode, options);
-    this.used.opened(inode, sequence);
-    return handle;
-  }
-
-  private writeFrom(
-    writer: Writer,
-    offset: number,
-    data: Uint8Array,
-    level: SyncLevel,
-  ): MaybePromise<void> {
-    const changed = this.volume.change((transaction) =>
-      writePart(transaction, writer, offset, data, this.now()),
-    );
-    return chain(changed, ({ value, sequence }) => {
-      this.driver.touched(sequence, writer.inode);
-      if (value === PENDING) {
-        const finished = this.driver.finishTruncation(writer.inode);
-        return chain(finished, () => this.writeFrom(writer, offset, data, level));
-      }
-      this.counters.writtenBytes += value;
-      if (value === data.length) return this.driver.settled(undefined, sequence, level);
-      return this.writeFrom(writer, offset + value, data.subarray(value), level);
-    });
-  }
-
-  private allocateFrom(
-    writer: Writer,
-    offset: number,
-    length: number,
-    mode: number,
-  ): MaybePromise<void> {
-    const end = offset + length;
-    const next = (value: number | Pending, sequence: number): MaybePromise<void> => {
-      this.driver.touched(sequence, writer.inode);
-      const go = (from: number) => this.allocateFrom(writer, from, end - from, mode);
-      if (value === PENDING)
-        return chain(this.driver.finishTruncation(writer.inode), () => go(offset));
-      return value === end ? undefined : go(value);
-    };
-    const request = { offset, length, mode };
-    return this.driver.change(
-      (mode & FALLOC_PUNCH_HOLE) === 0 ? "takesSpace" : "freesSpace",
-      (transaction) => allocatePart(transaction, writer, request, this.now()),
-      next,
     );
   }
 }

@@ -68,9 +68,10 @@ export class UsedInodes {
     return "nothing";
   }
 
+  /** Answers may come in another order than their records. */
   touched(inode: number, sequence: number): void {
     const use = this.uses.get(inode);
-    if (use !== undefined) use.sequence = sequence;
+    if (use !== undefined) use.sequence = Math.max(use.sequence, sequence);
   }
 
   /** undefined when nobody uses it. */

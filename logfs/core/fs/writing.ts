@@ -80,8 +80,15 @@ function noteChange(item: InodeItem, writer: Writer, now: Timestamp): void {
   if (writer.privilege === "user") item.mode = withoutSetId(item.mode, "mayKeepGroup");
 }
 
+export interface Allocation {
+  readonly offset: number;
+  readonly length: number;
+  /** FALLOC_ bits. */
+  readonly mode: number;
+}
+
 /** Throws what fallocate(2) says about these arguments. */
-export function checkAllocation(offset: number, length: number, mode: number): void {
+export function checkAllocation({ offset, length, mode }: Allocation): void {
   if (!(offset >= 0) || !(length > 0)) fail("EINVAL");
   const known = FALLOC_KEEP_SIZE | FALLOC_PUNCH_HOLE | FALLOC_ZERO_RANGE;
   if ((mode & ~known) !== 0) fail("EOPNOTSUPP");
@@ -89,13 +96,6 @@ export function checkAllocation(offset: number, length: number, mode: number): v
   if (punches && (mode & FALLOC_KEEP_SIZE) === 0) fail("EOPNOTSUPP");
   if (punches && (mode & FALLOC_ZERO_RANGE) !== 0) fail("EOPNOTSUPP");
   checkRange(offset, length);
-}
-
-export interface Allocation {
-  readonly offset: number;
-  readonly length: number;
-  /** FALLOC_ bits, checked. */
-  readonly mode: number;
 }
 
 /**

@@ -1,0 +1,207 @@
+/**
+ * `OpenFiles`: what is done through handles. A handle says what it may do (`Handles`); the mode of
+ * the file was asked when it was opened, and is not asked again.
+ *
+ * A request that takes more than one record is a chain of operations: each gives how far it came.
+ */
+import { fail } from "../../../lib/errors.ts";
+import {
+  type Attributes,
+  type Caller,
+  FALLOC_PUNCH_HOLE,
+  type MaybePromise,
+  type OpenOptions,
+  type SyncLevel,
+  type SyncRequest,
+} from "../vfs.ts";
+import type { Transaction, Volume } from "./api.ts";
+import type { AttributesChanged } from "./attributes.ts";
+import type { Driver, Space } from "./driver.ts";
+import { Handles } from "./handles.ts";
+import { chain } from "./maybe.ts";
+import { checkOpen, createFile, type Creation, openAndTruncate } from "./opening.ts";
+import { executeRead, planRead } from "./reading.ts";
+import type { FsCounters } from "./statistics.ts";
+import { PENDING, type Pending } from "./truncation.ts";
+import type { UsedInodes } from "./used.ts";
+import {
+  allocatePart,
+  type Allocation,
+  checkAllocation,
+  seekTo,
+  type Writer,
+  writePart,
+} from "./writing.ts";
+
+export interface Opened {
+  readonly attributes: Attributes;
+  readonly handle: number;
+}
+
+/** An open that changes something. */
+interface Opening {
+  readonly caller: Caller;
+  readonly options: OpenOptions;
+  readonly space: Space;
+  /** The directory that may get a new name. */
+  readonly parent?: number;
+}
+
+export class OpenFiles {
+  private readonly volume: Volume;
+  private readonly driver: Driver;
+  private readonly used: UsedInodes;
+  private readonly counters: FsCounters;
+  private readonly handles = new Handles();
+
+  constructor(volume: Volume, driver: Driver, used: UsedInodes, counters: FsCounters) {
+    this.volume = volume;
+    this.driver = driver;
+    this.used = used;
+    this.counters = counters;
+  }
+
+  get count(): number {
+    return this.handles.size;
+  }
+
+  isWritable(handle: number): boolean {
+    return this.handles.get(handle).write;
+  }
+
+  create(caller: Caller, creation: Creation, options: OpenOptions): MaybePromise<Opened> {
+    this.handles.requireRoom();
+    const { isUsed } = this.used;
+    const opening = { caller, options, space: "takesSpace", parent: creation.parent } as const;
+    return this.openBy(opening, (transaction) =>
+      createFile(transaction, this.driver.actor(caller), creation, options, isUsed),
+    );
+  }
+
+  open(caller: Caller, inode: number, options: OpenOptions): MaybePromise<number> {
+    this.handles.requireRoom();
+    const { isUsed } = this.used;
+    if (this.volume.readOnly && (options.write || options.truncate)) fail("EROFS");
+    if (options.truncate) return this.openTruncated(caller, inode, options);
+    const checked = this.volume.view((view) => checkOpen(view, caller, inode, options, isUsed));
+    return chain(checked, () => this.openHandle(caller, inode, options, this.volume.headSequence));
+  }
+
+  private openTruncated(caller: Caller, inode: number, options: OpenOptions): MaybePromise<number> {
+    const { isUsed } = this.used;
+    const opened = chain(this.driver.spaceOf(inode, 0), (space) =>
+      this.openBy({ caller, options, space }, (transaction) =>
+        openAndTruncate(transaction, this.driver.actor(caller), inode, options, isUsed),
+      ),
+    );
+    return chain(opened, ({ handle }) => handle);
+  }
+
+  release(handle: number): MaybePromise<void> {
+    const { inode } = this.handles.close(handle);
+    return this.driver.afterUse(inode, this.used.closed(inode));
+  }
+
+  read(handle: number, offset: number, length: number): MaybePromise<Uint8Array[]> {
+    const { inode } = this.handles.readable(handle);
+    if (!(offset >= 0) || !(length >= 0)) fail("EINVAL");
+    const plan = this.volume.view((view) => planRead(view, inode, offset, length));
+    return chain(plan, (planned) => executeRead(this.volume, planned, this.counters));
+  }
+
+  write(handle: number, offset: number, data: Uint8Array, sync: SyncRequest): MaybePromise<number> {
+    const writer = this.handles.writable(handle);
+    if (data.length === 0) return 0;
+    const { driver } = this;
+    const level = driver.levelOf(sync, driver.sync.osync);
+    return chain(this.writeFrom(writer, offset, data, level), () => data.length);
+  }
+
+  seek(handle: number, offset: number, what: "data" | "hole"): MaybePromise<number> {
+    const { inode } = this.handles.get(handle);
+    return this.volume.view((view) => seekTo(view, inode, offset, what));
+  }
+
+  fallocate(handle: number, request: Allocation): MaybePromise<void> {
+    const writer = this.handles.writable(handle);
+    checkAllocation(request);
+    const isPlain = request.mode === 0;
+    if (isPlain && request.length > this.volume.space().freeBytes) fail("ENOSPC");
+    return this.allocateFrom(writer, request);
+  }
+
+  /** Opens what `operation` made or found; a handle whose record cannot reach its level is closed again. */
+  private openBy(
+    { caller, options, space, parent }: Opening,
+    operation: (transaction: Transaction) => AttributesChanged,
+  ): MaybePromise<Opened> {
+    const changed = this.volume.change(operation, space === "freesSpace");
+    return chain(changed, ({ value, sequence }) => {
+      if (parent !== undefined) this.driver.touched(sequence, parent);
+      this.driver.touched(sequence, value.attributes.inode);
+      const handle = this.openHandle(caller, value.attributes.inode, options, sequence);
+      const ready = chain(this.driver.afterTruncation(value), (attributes) =>
+        this.driver.settled({ attributes, handle }, sequence, this.driver.sync.floor),
+      );
+      return ready instanceof Promise
+        ? ready.catch((error) => this.undoOpen(handle, error))
+        : ready;
+    });
+  }
+
+  private async undoOpen(handle: number, error: unknown): Promise<never> {
+    await this.release(handle);
+    throw error;
+  }
+
+  private openHandle(
+    caller: Caller,
+    inode: number,
+    options: OpenOptions,
+    sequence: number,
+  ): number {
+    const handle = this.handles.open(caller, inode, options);
+    this.used.opened(inode, sequence);
+    return handle;
+  }
+
+  private writeFrom(
+    writer: Writer,
+    offset: number,
+    data: Uint8Array,
+    level: SyncLevel,
+  ): MaybePromise<void> {
+    const changed = this.volume.change((transaction) =>
+      writePart(transaction, writer, offset, data, this.driver.now()),
+    );
+    return chain(changed, ({ value, sequence }) => {
+      this.driver.touched(sequence, writer.inode);
+      if (value === PENDING) {
+        const finished = this.driver.finishTruncation(writer.inode);
+        return chain(finished, () => this.writeFrom(writer, offset, data, level));
+      }
+      this.counters.writtenBytes += value;
+      if (value === data.length) return this.driver.settled(undefined, sequence, level);
+      return this.writeFrom(writer, offset + value, data.subarray(value), level);
+    });
+  }
+
+  private allocateFrom(writer: Writer, request: Allocation): MaybePromise<void> {
+    const { offset, length, mode } = request;
+    const end = offset + length;
+    const next = (value: number | Pending, sequence: number): MaybePromise<void> => {
+      this.driver.touched(sequence, writer.inode);
+      const goOn = (from: number) =>
+        this.allocateFrom(writer, { offset: from, length: end - from, mode });
+      if (value === PENDING) {
+        return chain(this.driver.finishTruncation(writer.inode), () => goOn(offset));
+      }
+      return value === end ? undefined : goOn(value);
+    };
+    return this.driver.change(
+      (mode & FALLOC_PUNCH_HOLE) === 0 ? "takesSpace" : "freesSpace",
+      (transaction) => allocatePart(transaction, writer, request, this.driver.now()),
+      next,
+    );
+  }
+}
