@@ -265,3 +265,25 @@ describe("damaged segments", () => {
     }
   }
 });
+
+describe("records from a peer", () => {
+  test("that were changed anywhere are refused with a code, and the log is as it was", () => {
+    const primary = new LogWorld();
+    for (let i = 0; i < 3; i++) primary.append(200);
+    const records = primary.records().map(({ bytes }) => bytes);
+    const change = fc.record({ at: fc.nat(303), bit: fc.nat(7), cut: fc.nat(304) });
+    fc.assert(
+      fc.property(fc.nat(2), change, fc.boolean(), (which, { at, bit, cut }, shorten) => {
+        const mirror = new LogWorld();
+        for (const bytes of records.slice(0, which)) mirror.log.appendRaw(bytes);
+        const { head } = mirror.log;
+        const whole = records[which] as Uint8Array;
+        const bad = shorten ? whole.slice(0, Math.min(cut, whole.length - 1)) : whole.slice();
+        if (!shorten) bad[at] = (bad[at] as number) ^ (1 << bit);
+        expect(() => mirror.log.appendRaw(bad)).toThrow(SmfsError);
+        expect(mirror.log.head).toBe(head);
+      }),
+      { numRuns: 300 },
+    );
+  });
+});

@@ -70,6 +70,16 @@ describe("appending", () => {
     expect(world.log.durableSequence).toBe(1);
   });
 
+  test("many bytes that nobody waits for are synced before the interval is over", () => {
+    const world = new LogWorld({ commitBytes: 8192, commitIntervalMicros: 3_600_000_000 });
+    for (let i = 0; i < 5; i++) world.append(1000);
+    world.clock.advance(10_000);
+    expect(world.log.durableSequence).toBe(0);
+    for (let i = 0; i < 5; i++) world.append(1000);
+    world.clock.advance(10_000);
+    expect(world.log.durableSequence).toBe(10);
+  });
+
   test("an answer that is there already is given at once", () => {
     const world = new LogWorld();
     world.append(100);

@@ -99,9 +99,10 @@ export class Log implements LogWriter, LogFollower {
       segment: found.end.segment,
       writtenSequence: found.head.sequence,
       durableSequence: found.durableSequence,
-      commitIntervalMicros: this.options.commitIntervalMicros,
     };
-    this.pipeline = new Pipeline(store, tail, time, this.counters, state, () => this.notify());
+    const { counters } = this;
+    const notify = (): void => this.notify();
+    this.pipeline = new Pipeline(store, tail, time, counters, this.options, state, notify);
     this.reader = new RecordReader(store, tail, segments, this.counters);
     this.cut = new Cut(store, this.writer, this.reader);
     if (found.report.cutAt !== null) this.counters.tornTailsCut++;

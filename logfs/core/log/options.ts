@@ -17,6 +17,11 @@ export interface LogOptions {
   readonly allocationBytes?: number;
   /** Written records nobody waits for are synced this long after they were written. */
   readonly commitIntervalMicros?: number;
+  /**
+   * So many written bytes are synced without waiting for the interval: what is left to sync when
+   * somebody waits, or when a segment is full, takes a bounded time.
+   */
+  readonly commitBytes?: number;
   /** Recent records kept in memory after they were written, for readers that follow closely. */
   readonly tailBytes?: number;
   /** The store that writes, for its epoch records. 16 bytes. */
@@ -35,6 +40,7 @@ export function resolveOptions(options: LogOptions): ResolvedOptions {
     maxRecordBytes: options.maxRecordBytes ?? Math.min(4 * 2 ** 20, room),
     allocationBytes: options.allocationBytes ?? 8 * 2 ** 20,
     commitIntervalMicros: options.commitIntervalMicros ?? 1_000_000,
+    commitBytes: options.commitBytes ?? 32 * 2 ** 20,
     tailBytes: options.tailBytes ?? 16 * 2 ** 20,
     writerId: options.writerId ?? new Uint8Array(ID_BYTES),
   };
@@ -43,6 +49,7 @@ export function resolveOptions(options: LogOptions): ResolvedOptions {
   check(resolved.maxRecordBytes >= 256, "maxRecordBytes is at least 256");
   check(resolved.allocationBytes >= PAGE_BYTES, "allocationBytes is at least one page of 4 KiB");
   check(resolved.commitIntervalMicros > 0, "commitIntervalMicros is greater than zero");
+  check(resolved.commitBytes > 0, "commitBytes is greater than zero");
   check(resolved.tailBytes >= 0, "tailBytes is not negative");
   check(resolved.writerId.length === ID_BYTES, "writerId is 16 bytes");
   return resolved;

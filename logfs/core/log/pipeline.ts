@@ -22,7 +22,11 @@ export interface PipelineState {
   readonly segment: number;
   readonly writtenSequence: number;
   readonly durableSequence: number;
+}
+
+export interface CommitLimits {
   readonly commitIntervalMicros: number;
+  readonly commitBytes: number;
 }
 
 export class Pipeline {
@@ -36,7 +40,9 @@ export class Pipeline {
   private readonly durableWaiters = new Heap<Done>();
   private readonly idleWaiters: (() => void)[] = [];
   private cancelTimer: (() => void) | null = null;
-  private readonly commitIntervalMicros: number;
+  /** Written since the last sync began. */
+  private unsyncedBytes = 0;
+  private readonly limits: CommitLimits;
   private readonly store: SegmentStore;
   private readonly tail: TailBuffer;
   private readonly time: Clock & Timers;
@@ -48,6 +54,7 @@ export class Pipeline {
     tail: TailBuffer,
     time: Clock & Timers,
     counters: LogCounters,
+    limits: CommitLimits,
     state: PipelineState,
     onProgress: () => void,
   ) {
@@ -58,7 +65,7 @@ export class Pipeline {
     this.segment = state.segment;
     this.writtenSequence = state.writtenSequence;
     this.durableSequence = state.durableSequence;
-    this.commitIntervalMicros = state.commitIntervalMicros;
+    this.limits = limits;
     this.onProgress = onProgress;
     this.armTimer();
   }
@@ -141,6 +148,7 @@ export class Pipeline {
     }
     this.tail.markWritten(batch);
     this.counters.bytesWritten += batch.bytes;
+    this.unsyncedBytes += batch.bytes;
     this.writtenSequence = batch.lastSequence;
     this.pump();
     this.armTimer();
@@ -150,12 +158,14 @@ export class Pipeline {
 
   private pumpSync(): void {
     if (this.syncing || this.failure !== null) return;
-    if (this.durableWaiters.minKey <= this.writtenSequence) this.startSync();
+    const awaited = this.durableWaiters.minKey <= this.writtenSequence;
+    if (awaited || this.unsyncedBytes >= this.limits.commitBytes) this.startSync();
   }
 
   private startSync(): void {
     const { segment, writtenSequence } = this;
     this.syncing = true;
+    this.unsyncedBytes = 0;
     this.disarmTimer();
     this.counters.syncs++;
     this.store.sync(segment, (error) => this.handleSynced(segment, writtenSequence, error));
@@ -176,7 +186,7 @@ export class Pipeline {
   private armTimer(): void {
     if (this.cancelTimer !== null || this.syncing || this.failure !== null) return;
     if (this.durableSequence === this.writtenSequence) return;
-    const due = this.time.nowMicros() + this.commitIntervalMicros;
+    const due = this.time.nowMicros() + this.limits.commitIntervalMicros;
     this.cancelTimer = this.time.at(due, () => {
       this.cancelTimer = null;
       if (!this.syncing && this.failure === null) this.startSync();
