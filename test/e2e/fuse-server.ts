@@ -74,8 +74,8 @@ function formatStore(store: FileSegmentStore): TreeVolume {
   const environment = { clock: systemTime, space: () => store.space() };
   return formatVolume(log, environment, { volumeId: logId }, (transaction) =>
     initialise(transaction, {
-      uid: 0,
-      gid: 0,
+      uid: process.getuid?.() ?? 0,
+      gid: process.getgid?.() ?? 0,
       mode: 0o755,
       nowMicros: systemTime.wallMicros(),
       nameSeed: 7,
@@ -125,7 +125,7 @@ async function main(store: string, mountpoint: string): Promise<void> {
       mountpoint,
       fsName: "fuse-test",
       access: "read-write",
-      audience: "everybody",
+      audience: process.geteuid?.() === 0 ? "everybody" : "owner",
       caching: SOLE_WRITER,
     },
     { debug: note, info: note, warn: note, error: note },

@@ -1,6 +1,17 @@
 import { type ChildProcess, execFile, execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
-import { accessSync, constants, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import {
+  accessSync,
+  chownSync,
+  constants,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
@@ -26,24 +37,38 @@ function whyNot(): string | undefined {
   }
 }
 
+/** fusermount3 opens the device with the rights of the user that calls it. */
+function whyNoFusermount(): string | undefined {
+  if ((statSync("/dev/fuse").mode & 0o006) !== 0o006) return "/dev/fuse is not open to every user";
+  const found = (process.env["PATH"] ?? "").split(":").some((p) => existsSync(`${p}/fusermount3`));
+  return found ? undefined : "needs fusermount3";
+}
+
+/** Whom a process runs as; nobody said: as this one. */
+interface User {
+  readonly uid?: number;
+  readonly gid?: number;
+}
+
 /** The server process, asked a line at a time. */
 class Server {
   readonly process: ChildProcess;
   readonly mountpoint: string;
   private readonly lines: AsyncIterator<string>;
 
-  private constructor(store: string, mountpoint: string) {
+  private constructor(store: string, mountpoint: string, user: User) {
     this.mountpoint = mountpoint;
     this.process = spawn(process.execPath, ["--import", "tsx", SERVER, store, mountpoint], {
       stdio: ["pipe", "pipe", "inherit"],
+      ...user,
     });
     const output = this.process.stdout;
     if (output === null) throw new Error("the server has no output");
     this.lines = createInterface({ input: output })[Symbol.asyncIterator]();
   }
 
-  static async start(store: string, mountpoint: string): Promise<Server> {
-    const server = new Server(store, mountpoint);
+  static async start(store: string, mountpoint: string, user: User = {}): Promise<Server> {
+    const server = new Server(store, mountpoint, user);
     const { value } = await server.lines.next();
     if (value !== "mounted") throw new Error(`the server said: ${value}`);
     return server;
@@ -214,10 +239,14 @@ print(sum(os.stat(f"sync-{i}").st_size for i in range(80)) >> 20)`;
 
   it("DataIsTheSameAfterAnotherMount", async () => {
     await shell("head -c 20000000 /dev/urandom > r; cp r s; sync r s");
+    await python(`
+import mmap
+f = open("m", "wb+"); f.truncate(1 << 20); m = mmap.mmap(f.fileno(), 0); m[70000:70005] = b"hello"`);
     const before = await shell("sha256sum r s");
     await server.stop();
     server = await Server.start(store, mnt);
     expect(await shell("sha256sum r s; rm r s")).toBe(before);
+    expect(await shell("tail -c +70001 m | head -c 5; rm m")).toBe("hello");
     expect((await statistics()).failures).toBe(0);
   });
 
@@ -244,6 +273,26 @@ describe.skipIf(reason !== undefined)(`mounts that go wrong${reason ? `: ${reaso
   beforeAll(() => mkdirSync(mnt));
   afterEach(() => server?.stop());
   afterAll(() => rmSync(directory, { recursive: true }));
+
+  const nobody = { uid: 65534, gid: 65534 };
+  const whyNoUserMount = reason ?? whyNoFusermount();
+  it.skipIf(whyNoUserMount !== undefined)(
+    `AnOrdinaryUserMountsThroughFusermount${whyNoUserMount ? `: ${whyNoUserMount}` : ""}`,
+    async () => {
+      const home = mkdtempSync(join(tmpdir(), "smfs-fuse-user-"));
+      const place = join(home, "mnt");
+      mkdirSync(place);
+      for (const path of [home, place]) chownSync(path, nobody.uid, nobody.gid);
+      server = await Server.start(join(home, "store"), place, nobody);
+      // Root may not even enter another user's mount: the shell goes there as the user.
+      const script = 'cd "$0" && touch a && stat -c %u a && ls';
+      const { stdout } = await run("sh", ["-c", script, place], { cwd: "/", ...nobody });
+      expect(stdout).toBe("65534\na\n");
+      await server.stop();
+      expect(readdirSync(place)).toEqual([]);
+      rmSync(home, { recursive: true });
+    },
+  );
 
   it("AMissingDirectoryAndAFileAreRefusedWithWhatTheyAre", async () => {
     await expect(mount(join(directory, "no"))).rejects.toMatchObject({ code: "NOT_FOUND" });

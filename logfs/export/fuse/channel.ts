@@ -2,8 +2,9 @@
  * The device between the kernel and a session.
  *
  * libuv cannot watch /dev/fuse, so: take requests without waiting until there are none, linger for
- * the next, then wait on a worker thread. Answers are written at once from the event loop. (Several
- * blocking reads in libuv's thread pool are 2.5 times slower with four clients, and cannot be ended.)
+ * the next, then wait on a thread of libuv's pool (which `cli/smfs` makes large enough for that).
+ * Answers are written at once from the event loop. Several blocking reads in that pool instead are
+ * 2.5 times slower with four clients, and cannot be ended.
  *
  * - After `REQUESTS_PER_TURN` the rest of the process (disk, network) has its turn.
  * - A small request is copied to memory of its own; a large one (WRITE) keeps the read buffer until
