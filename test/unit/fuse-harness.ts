@@ -92,3 +92,60 @@ export class Harness {
     return this.wanted;
   }
 }
+
+/** What the kernel of Linux 6.18 sends first: fuse_init_in, 64 bytes. */
+export const initBody = (major: number, minor: number, flags = 0x73fffffb): number[][] => [
+  u32(major), // major
+  u32(minor), // minor
+  u32(131072), // max_readahead
+  u32(flags), // flags
+  u32(0), // flags2
+  Array.from({ length: 44 }, () => 0), // unused
+];
+
+export const createBody = (name: string): number[][] => [
+  u32(0o101), // flags: O_WRONLY | O_CREAT
+  u32(0o100644), // mode
+  u32(0o022), // umask
+  u32(0), // open_flags
+  text(name),
+];
+
+/** fuse_write_in and data; the offset is 0. */
+export const writeBody = (
+  handle: number,
+  flags: number,
+  data: number[],
+  writeFlags = 0,
+): number[][] => [
+  u64(handle), // fh
+  u64(0), // offset
+  u32(data.length), // size
+  u32(writeFlags), // write_flags
+  [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff], // lock_owner: all 64 bits
+  u32(flags), // flags
+  u32(0), // padding
+  data,
+];
+
+/** fuse_setattr_in, 88 bytes. */
+export function setattrBody(valid: number, set: { mode?: number; uid?: number; mtime?: number }) {
+  return [
+    u32(valid), // valid
+    u32(0), // padding
+    u64(0), // fh
+    u64(0), // size
+    [9, 9, 9, 9, 9, 9, 9, 0xff], // lock_owner
+    u64(0), // atime
+    u64(set.mtime ?? 0), // mtime
+    u64(0), // ctime
+    u32(0), // atimensec
+    u32(999_999_999), // mtimensec
+    u32(0), // ctimensec
+    u32(set.mode ?? 0), // mode
+    u32(0), // unused4
+    u32(set.uid ?? 0), // uid
+    u32(0), // gid
+    u32(0), // unused5
+  ];
+}
