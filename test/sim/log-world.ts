@@ -6,6 +6,7 @@ import type { LogOptions } from "../../logfs/core/log/options.ts";
 import { Prng } from "../../lib/prng.ts";
 import { VirtualClock } from "./clock.ts";
 import { type DiskOptions, SimulatedDisk } from "./disk.ts";
+import { Life } from "./life.ts";
 
 export const LOG_ID = Uint8Array.from({ length: 16 }, (_, i) => i + 1);
 /** Four pages a segment: a handful of records rolls it. */
@@ -20,12 +21,15 @@ export class LogWorld {
   readonly disk: SimulatedDisk;
   readonly options: CreateOptions;
   log: Log;
+  /** The process that has the log open: its timers end with it. */
+  private life: Life;
 
   constructor(options: Partial<CreateOptions> = {}, disk: Partial<DiskOptions> = {}) {
     this.clock = new VirtualClock();
     this.disk = new SimulatedDisk(this.clock.schedule, disk);
     this.options = { logId: LOG_ID, ...SMALL, ...options };
-    this.log = Log.create(this.disk, this.options, this.clock);
+    this.life = new Life(this.clock);
+    this.log = Log.create(this.disk, this.options, this.life);
     this.clock.drain();
   }
 
@@ -48,7 +52,9 @@ export class LogWorld {
   }
 
   recover(options: Partial<RecoverOptions> = {}) {
-    return Log.recover(this.disk, { ...SMALL, ...this.options, ...options }, this.clock);
+    this.life.alive = false;
+    this.life = new Life(this.clock);
+    return Log.recover(this.disk, { ...SMALL, ...this.options, ...options }, this.life);
   }
 
   /** Recovers, or throws why not. */
@@ -64,7 +70,7 @@ export class LogWorld {
     const recovered = this.recover(options);
     if (recovered.ok) this.log = recovered.log;
     else if (recovered.failure.code !== "NOT_FOUND") throw recovered.failure;
-    else this.log = Log.create(this.disk, this.options, this.clock);
+    else this.log = Log.create(this.disk, this.options, this.life);
   }
 
   kill(seed = 1): void {
