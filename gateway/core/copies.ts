@@ -3,17 +3,17 @@
  * of all layers have left and the risk is still above the target.
  *
  * With n packets unacknowledged, each may have the n-th part of a quarter of the target; those that
- * have more are copied, once a round, until the sum meets the target. Only for messages that stand nearly alone: on a full
- * line the target is met by the code and by acknowledgements, and copies would only crowd it.
+ * have more are copied, once a round, until the sum meets the target. Copies leave only when there
+ * is nothing else to send: on a full line the target is met by the code and by acknowledgements.
  */
 import type { Flight } from "./flight.ts";
 import { MAX_COPIES } from "./protection.ts";
 import type { Safety } from "./safety.ts";
 
-/** Copies in one round: 1.4 ms at 1 Gbit/s, twice a message of 64 kB. */
-const MAX_COPIED_PACKETS = 128;
-/** Unacknowledged packets with which messages still stand alone. */
-const MAX_UNACKNOWLEDGED = 512;
+/** Copies in one round: 2.9 ms at 1 Gbit/s. What needs more has no idle line to be copied on. */
+const MAX_COPIED_PACKETS = 256;
+/** Unacknowledged packets that are looked through for one round. */
+const MAX_UNACKNOWLEDGED = 2048;
 /** Leaves room for three times as many packets before all need another copy. */
 const GOAL_SHARE = 0.25;
 

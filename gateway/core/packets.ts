@@ -69,7 +69,7 @@ export const INNER = { data: 1, repair: 2, ack: 3, ping: 4, pong: 5, close: 6 } 
 export const DataHeader = struct("data header", {
   kind: u8("INNER.data"),
   zero: reserved(1),
-  unsettled: u16("id − oldest id whose fate the sender still waits for; at most MAX_UNSETTLED"),
+  unsettled: u16("id − oldest id whose fate the sender still waits for; below ID_WINDOW"),
   id: u32("number of this packet in the code, from 0, never reused in a session"),
 });
 

@@ -1,9 +1,9 @@
 /**
  * The sending half of a session: stream bytes in, data and repair packets out.
  *
- * `poll` gives, as fast as the pacer lets it, in this order: repairs that are due, copies for a
- * waiter, segments that were lost, new data. Repairs go first because the encoder's memory is
- * bounded and because they age. Bytes stay in the ring until the peer has them in order.
+ * `poll` gives, as fast as the pacer lets it, in this order: repairs that are due, segments that
+ * were lost, new data, copies for a waiter. Repairs go first because the encoder's memory is
+ * bounded and because they age; copies only use what the line has to spare. Bytes stay in the ring until the peer has them in order.
  */
 import { SmfsError } from "../../lib/errors.ts";
 import { viewOf } from "../../lib/codec.ts";
@@ -132,9 +132,9 @@ export class Sender {
     if (this.pacer.readyMicros > nowMicros) return 0;
     const length =
       this.pollRepair(out, nowMicros) ||
-      this.pollCopy(out) ||
       this.pollLost(out, nowMicros) ||
-      this.pollNew(out, nowMicros);
+      this.pollNew(out, nowMicros) ||
+      this.pollCopy(out);
     if (length === 0) return 0;
     const bytes = length + SEALED_OVERHEAD_BYTES;
     this.pacer.noteSent(bytes, this.rate.bitsPerSecond, nowMicros);
