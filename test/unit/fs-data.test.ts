@@ -186,6 +186,19 @@ describe("writing and reading", () => {
     expect(reads).toBe(1);
   });
 
+  test("BlocksFarApartInTheLogAreReadFromDiskInOrder", async () => {
+    const file = await OneFile.make(new FsWorld({ log: { tailBytes: 0 } }));
+    const { world } = file;
+    const other = await world.run(world.fs.create(ROOT, 1, name("o"), 0o644, true, READ_WRITE));
+    const parts = Array.from({ length: 200 }, (_, i) => bytesOf(100, i + 1));
+    for (const i of Array.from(parts.keys(), (k) => (k * 7) % 200)) {
+      await file.write(i * 100, parts[i] as Uint8Array);
+      await world.run(world.fs.write(other.handle, 0, bytesOf(5000, i), "none"));
+    }
+    await file.reopen();
+    expectBytes(await file.read(0, 20_000), concatBytes(parts));
+  });
+
   test("AnEmptyWriteChangesNothing", async () => {
     const file = await OneFile.make();
     const before = await file.attributes();
@@ -405,6 +418,15 @@ describe("files of many extents", () => {
     await file.world.run(made);
     return file;
   }
+
+  test("ReadingThemGivesThemAll", async () => {
+    const file = await scattered();
+    await file.reopen();
+    const expected = new Uint8Array(2 * COUNT - 1);
+    for (let i = 0; i < COUNT; i++) expected[2 * i] = i;
+    expectBytes(await file.read(0, 3 * COUNT), expected);
+    expectBytes(await file.read(1, 9001), expected.subarray(1, 9002));
+  });
 
   test("TruncationGoesInBatchesAndNothingComesBack", async () => {
     const file = await scattered();

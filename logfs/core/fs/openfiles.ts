@@ -105,8 +105,23 @@ export class OpenFiles {
   read(handle: number, offset: number, length: number): MaybePromise<Uint8Array[]> {
     const { inode } = this.handles.readable(handle);
     if (!(offset >= 0) || !(length >= 0)) fail("EINVAL");
+    return this.readFrom(inode, offset, length, []);
+  }
+
+  private readFrom(
+    inode: number,
+    offset: number,
+    length: number,
+    before: Uint8Array[],
+  ): MaybePromise<Uint8Array[]> {
     const plan = this.volume.view((view) => planRead(view, inode, offset, length));
-    return chain(plan, (planned) => executeRead(this.volume, planned, this.counters));
+    return chain(plan, (planned) =>
+      chain(executeRead(this.volume, planned, this.counters), (pieces) => {
+        const { next } = planned;
+        const all = before.length === 0 ? pieces : before.concat(pieces);
+        return next === undefined ? all : this.readFrom(inode, next, offset + length - next, all);
+      }),
+    );
   }
 
   write(handle: number, offset: number, data: Uint8Array, sync: SyncRequest): MaybePromise<number> {

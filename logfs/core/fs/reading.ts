@@ -22,6 +22,10 @@ import { requireRegular } from "./truncation.ts";
 const RUN_GAP_BYTES = 4096;
 /** A run of merged blocks is not made longer than this. */
 const RUN_BYTES = 2 * 1024 * 1024;
+/** Pieces of one plan, about: what one read keeps in memory besides its bytes. */
+export const PLAN_PIECES = 4096;
+/** Runs read from the log at the same time. */
+const PARALLEL_RUNS = 64;
 const ZEROS = new Uint8Array(65_536);
 
 interface StoredBlock {
@@ -52,6 +56,8 @@ interface Piece {
 export interface ReadPlan {
   readonly inode: number;
   readonly pieces: readonly Piece[];
+  /** Where the rest begins, when the range has more extents than one plan takes. */
+  readonly next: number | undefined;
 }
 
 /** The range is clipped to the file's size. */
@@ -65,7 +71,10 @@ export function planRead(view: ItemView, inode: number, offset: number, length: 
     if (to > at) pieces.push({ extent: null, skip: 0, length: to - at, fileOffset: at });
     at = Math.max(at, to);
   };
+  let next: number | undefined;
   visitExtents(view, inode, offset, end, (extent) => {
+    if (pieces.length >= PLAN_PIECES) next = at;
+    if (next !== undefined) return false;
     hole(extent.start);
     const skip = extent.skip + at - extent.start;
     const stop = Math.min(end, extent.start + extent.length);
@@ -73,8 +82,8 @@ export function planRead(view: ItemView, inode: number, offset: number, length: 
     at = stop;
     return true;
   });
-  hole(end);
-  return { inode, pieces };
+  if (next === undefined) hole(end);
+  return { inode, pieces, next };
 }
 
 /** The planned bytes in order. Throws `SmfsError` DAMAGED where a stored block does not match. */
@@ -142,14 +151,16 @@ function runFor(runs: Run[], segment: number, offset: number, length: number): R
   return fresh;
 }
 
-function loadRuns(volume: Volume, runs: readonly Run[]): MaybePromise<unknown> {
+function loadRuns(volume: Volume, runs: readonly Run[], from = 0): MaybePromise<void> {
   const late: Promise<void>[] = [];
-  for (const run of runs) {
+  let at = from;
+  for (; at < runs.length && late.length < PARALLEL_RUNS; at++) {
+    const run = runs[at] as Run;
     const bytes = volume.readBlock(run.segment, run.offset, run.length);
     if (bytes instanceof Promise) late.push(bytes.then((read) => void (run.bytes = read)));
     else run.bytes = bytes;
   }
-  return late.length === 0 ? undefined : Promise.all(late);
+  if (late.length > 0) return Promise.all(late).then(() => loadRuns(volume, runs, at));
 }
 
 function verify(inode: number, block: StoredBlock, counters: FsCounters): void {
