@@ -1,5 +1,5 @@
 /** Laws of the transport's parts, against the simplest thing that has them. */
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { Arrivals } from "../../gateway/core/arrivals.ts";
 import { Flight } from "../../gateway/core/flight.ts";
