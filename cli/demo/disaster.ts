@@ -183,7 +183,7 @@ async function check(store: string, say: (line: string) => void): Promise<boolea
   fsck.eachLine((line) => {
     text += line;
   });
-  await fsck.exited;
+  await fsck.closed;
   if (fsck.process.exitCode !== 0) say(`fsck of the promoted file system: ${text}`);
   return fsck.process.exitCode === 0;
 }

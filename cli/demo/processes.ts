@@ -14,6 +14,8 @@ export class Child {
   readonly name: string;
   readonly process: ChildProcess;
   readonly exited: Promise<void>;
+  /** Ended, and everything that it wrote has been read. */
+  readonly closed: Promise<void>;
   ended = false;
   private errors = "";
   private onLine: (line: string) => void = () => {};
@@ -33,6 +35,9 @@ export class Child {
       };
       this.process.once("exit", end);
       this.process.once("error", end);
+    });
+    this.closed = new Promise((resolve) => {
+      this.process.once("close", () => resolve());
     });
     this.process.stdin?.on("error", () => this.process.kill("SIGTERM"));
     this.process.stderr?.on("data", (chunk: Buffer) => {

@@ -198,7 +198,7 @@ async function detach(mountPoint: string): Promise<void> {
 }
 
 /** A UDP port of the loopback that nobody has now. */
-function freePort(): Promise<number> {
+export function freePort(): Promise<number> {
   return new Promise((resolve, reject) => {
     const socket = createSocket("udp4");
     socket.once("error", reject);

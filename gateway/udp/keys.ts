@@ -31,7 +31,7 @@ export function readKeyFile(path: string): Uint8Array {
   if (key.length !== KEY_BYTES || key.toString("base64") !== text.trim()) {
     throw new SmfsError(
       "CONFIG",
-      `key_file ${path} does not hold a key (32 bytes in base64, 44 characters): make one with smfs keygen`,
+      `key_file ${path} does not hold a key (32 bytes in base64, 44 characters): make one with smfs genkey`,
     );
   }
   return new Uint8Array(key);

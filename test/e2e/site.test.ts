@@ -1,0 +1,111 @@
+/** One site: what is written through a mount is there after an unmount, and after a `kill -9`. */
+import { execFile } from "node:child_process";
+import { existsSync } from "node:fs";
+import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { countIdentical, recordTree } from "../../cli/demo/tree.ts";
+import { contentOf } from "./busy-content.ts";
+import { Scene, type TestSite, whyNoMounts } from "./harness.ts";
+
+const run = promisify(execFile);
+/** A tree to copy: this project's own. */
+const SOURCES = fileURLToPath(new URL("../../logfs", import.meta.url));
+const BUSY_WRITER = fileURLToPath(new URL("../../dist/test/e2e/busy-writer.js", import.meta.url));
+const ROUNDS = 3;
+/** The site dies after so many acknowledgements: several segments and some 20 fsyncs. */
+const ENOUGH_NOTES = 500;
+const NO_MOUNTS = whyNoMounts();
+
+describe.skipIf(NO_MOUNTS)(`one site${NO_MOUNTS === undefined ? "" : ` (${NO_MOUNTS})`}`, () => {
+  let scene: Scene;
+  beforeEach(() => {
+    scene = new Scene();
+  });
+  afterEach(() => scene.close());
+
+  it("what ordinary tools wrote is there after an unmount and a mount", async () => {
+    const store = await scene.mkfs("store");
+    const first = await scene.mount(store);
+    await run("cp", ["-a", SOURCES, first.at("copy")]);
+    await run("tar", ["-cf", first.at("copy.tar"), "-C", SOURCES, "."]);
+    await run("ln", ["-s", "copy", first.at("link")]);
+    await mkdir(first.at("empty"));
+    expect(await first.umount(scene)).toBe(0);
+
+    const fsck = await scene.smfs("fsck", store, "--deep", "--json");
+    expect({ code: fsck.code, errors: fsck.errors }).toEqual({ code: 0, errors: "" });
+    expect(JSON.parse(fsck.output)).toMatchObject({ schemaVersion: 1, errors: 0, complete: true });
+
+    const second = await scene.mount(store);
+    const expected = await recordTree(SOURCES);
+    expect(countIdentical(expected, await recordTree(second.at("copy")))).toBe(expected.files);
+    await run("tar", ["-df", second.at("copy.tar"), "-C", second.at("copy")]);
+    expect((await run("ls", [second.at("link/core")])).stdout).toContain("vfs.ts");
+    expect(await second.umount(scene)).toBe(0);
+  });
+
+  it("nothing that a busy mount acknowledged is missing after kill -9", async () => {
+    const store = await scene.mkfs("store");
+    const rounds: string[][] = [];
+    for (let round = 0; round < ROUNDS; round++) {
+      const site = await scene.mount(store);
+      rounds.push(await killWhileBusy(scene, site, `round-${round}`));
+      const fsck = await scene.smfs("fsck", store, "--deep");
+      expect(fsck.output).toContain(": whole at record");
+      expect(fsck.code).toBe(0);
+    }
+    const last = await scene.mount(store);
+    for (const [round, notes] of rounds.entries()) {
+      expect(notes.filter((note) => note.startsWith("synced")).length).toBeGreaterThan(5);
+      expect(await broken(notes, last.at(`round-${round}`))).toEqual([]);
+    }
+    expect(await last.umount(scene)).toBe(0);
+  });
+
+  it("a site that is told to stop unmounts and exits with 0", async () => {
+    const site = await scene.mount(await scene.mkfs("store"));
+    await writeFile(site.at("file"), "kept");
+    site.child.kill("SIGTERM");
+    await site.child.exited;
+    expect(site.child.process.exitCode).toBe(0);
+    const again = await scene.mount(site.store);
+    expect(await readFile(again.at("file"), "utf8")).toBe("kept");
+  });
+});
+
+/** A writer says what was acknowledged to it, outside the mount; then the site dies under it. */
+async function killWhileBusy(scene: Scene, site: TestSite, folder: string): Promise<string[]> {
+  await mkdir(site.at(folder));
+  const writer = scene.start("the writer", [site.at(folder)], BUSY_WRITER);
+  const notes: string[] = [];
+  await new Promise<void>((resolve) => {
+    writer.eachLine((line) => {
+      notes.push(line);
+      if (notes.length >= ENOUGH_NOTES) resolve();
+    });
+  });
+  await site.crash();
+  await writer.closed;
+  return notes;
+}
+
+/** Those notes whose promise the folder does not keep. */
+async function broken(notes: readonly string[], folder: string): Promise<string[]> {
+  const missing: string[] = [];
+  for (const note of notes) {
+    const [what, number, bytes] = note.split(" ");
+    const names = what === "renamed" ? [`${number}`] : [`${number}`, `${number}.new`];
+    const expected = contentOf(Number(number), Number(bytes));
+    const found = await firstThatExists(names.map((name) => join(folder, name)));
+    if (found?.subarray(0, expected.length).equals(expected) !== true) missing.push(note);
+  }
+  return missing;
+}
+
+async function firstThatExists(paths: readonly string[]): Promise<Buffer | undefined> {
+  for (const path of paths) if (existsSync(path)) return readFile(path);
+  return undefined;
+}
