@@ -64,7 +64,9 @@ test("a leaf", () => {
   const { block, checksum } = encodeNode(node, () => expect.unreachable());
   expect(toHex(block)).toBe(LEAF);
   const reference = { segment: 1, offset: 0, length: block.length, checksum };
-  expect(decodeNode(fromHex(LEAF), reference, 0)).toEqual(node);
+  const decoded = decodeNode(fromHex(LEAF), reference, 0);
+  expect([decoded.highs, decoded.lows, decoded.bytes]).toEqual([node.highs, node.lows, node.bytes]);
+  expect([decoded.valueAt(0), decoded.valueAt(1)]).toEqual(node.values);
 });
 
 test("an inner node", () => {

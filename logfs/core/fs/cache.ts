@@ -8,8 +8,8 @@
 import { assert } from "../../../lib/assert.ts";
 import type { Slot } from "./node.ts";
 
-/** What an item costs beyond its bytes: the view of its value and its places in three lists. */
-const ITEM_OVERHEAD_BYTES = 128;
+/** What an item costs beyond its bytes: its places in three lists. */
+const ITEM_OVERHEAD_BYTES = 24;
 
 export class NodeCache {
   readonly limitBytes: number;

@@ -173,7 +173,7 @@ class Check {
 
   private async leaf(node: Node, keys: readonly Key[]): Promise<void> {
     for (const [i, [high, low]] of keys.entries()) {
-      this.items.item(high, low, node.values[i] as Uint8Array);
+      this.items.item(high, low, node.valueAt(i));
     }
     const { blocks } = this.items;
     this.items.blocks = [];

@@ -10,7 +10,7 @@
 import { assert } from "../../../lib/assert.ts";
 import type { Appended, LogWriter } from "../log/api.ts";
 import { KIND } from "../log/format.ts";
-import { decodeNode, encodeNode, type NodeReference, type Slot } from "./node.ts";
+import { encodeNode, type NodeReference, rebaseLeaf, type Slot } from "./node.ts";
 import type { VolumeState } from "./state.ts";
 import {
   type Checkpoint,
@@ -135,7 +135,7 @@ function appendSuperblock(
 function install(log: LogWriter, state: VolumeState, nodes: NodeWriter, live: LiveBytes): void {
   for (const { slot, block, reference } of nodes.written.values()) {
     slot.reference = reference;
-    rebase(slot, block, reference);
+    if (slot.node?.level === 0) rebaseLeaf(slot.node, block);
     state.cache.charge(slot);
   }
   for (const reference of state.tree.replaced) log.free(reference, reference.length);
@@ -143,11 +143,4 @@ function install(log: LogWriter, state: VolumeState, nodes: NodeWriter, live: Li
   state.tree.dirtyBytes = 0;
   state.live = live;
   state.cache.trim();
-}
-
-/** A leaf's values become views into its new block: the old blocks, and many small arrays, can go. */
-function rebase(slot: Slot, block: Uint8Array, reference: NodeReference): void {
-  if (slot.level > 0 || slot.node === null) return;
-  const { values } = decodeNode(block, reference, 0);
-  slot.node.values.splice(0, values.length, ...values);
 }

@@ -7,9 +7,11 @@
  * block's CRC-32C stands in the reference to it, so that a reference vouches for what it names
  * (Merkle, 1987): a stale or misdirected block is found out like a damaged one.
  */
+import { EMPTY } from "../../../lib/bytes.ts";
 import { type Infer, reserved, struct, u16, u32, u64, u8, viewOf } from "../../../lib/codec.ts";
 import { crc32c } from "../../../lib/crc32c.ts";
 import { SmfsError } from "../../../lib/errors.ts";
+import { MAX_VALUE_BYTES } from "./api.ts";
 
 /** Default and largest encoded size: four pages, so that a miss is one small read. */
 export const MAX_NODE_BYTES = 16384;
@@ -61,8 +63,14 @@ export class Node implements Keys {
   readonly level: number;
   readonly highs: number[] = [];
   readonly lows: number[] = [];
-  /** Leaves only, one for each key. */
-  readonly values: Uint8Array[] = [];
+  /**
+   * Leaves only, one for each key: a value of its own, or its place in `block` (`placeOf`). Most
+   * values are never looked at between load and checkpoint; a view of each would burden the
+   * garbage collector with a hundred objects per node.
+   */
+  readonly values: (Uint8Array | number)[] = [];
+  /** What the places among `values` refer to. */
+  block: Uint8Array = EMPTY;
   /** Inner nodes only, one for each key. */
   readonly children: Slot[] = [];
   /** Length of the encoded block. */
@@ -71,6 +79,26 @@ export class Node implements Keys {
   constructor(level: number) {
     this.level = level;
   }
+
+  valueAt(index: number): Uint8Array {
+    const value = this.values[index] as Uint8Array | number;
+    if (typeof value !== "number") return value;
+    const start = Math.floor(value / PLACE_STEP);
+    return this.block.subarray(start, start + (value % PLACE_STEP));
+  }
+
+  /** Length of a value. */
+  valueBytesAt(index: number): number {
+    const value = this.values[index] as Uint8Array | number;
+    return typeof value === "number" ? value % PLACE_STEP : value.length;
+  }
+}
+
+/** More than the longest value. */
+const PLACE_STEP = 8192;
+
+function placeOf(start: number, length: number): number {
+  return start * PLACE_STEP + length;
 }
 
 /**
@@ -139,7 +167,7 @@ export function encodeNode(
 function encodeItems(node: Node, block: Uint8Array, view: DataView): void {
   let at = NodeHeader.size;
   for (let i = 0; i < node.highs.length; i++) {
-    const value = node.values[i] as Uint8Array;
+    const value = node.valueAt(i);
     LeafItem.encode(view, at, {
       high: node.highs[i] as number,
       low: node.lows[i] as number,
@@ -166,8 +194,8 @@ function encodeChildren(
 }
 
 /**
- * Verifies a block against the reference that led to it and takes it apart. Values are views into
- * it. Throws `SmfsError` DAMAGED with the address.
+ * Verifies a block against the reference that led to it and takes it apart; the node keeps it.
+ * Throws `SmfsError` DAMAGED with the address.
  */
 export function decodeNode(block: Uint8Array, reference: NodeReference, level: number): Node {
   const problem = (what: string): never => {
@@ -183,10 +211,22 @@ export function decodeNode(block: Uint8Array, reference: NodeReference, level: n
   if (header.bytes !== block.length) problem(`says it is ${header.bytes} bytes long`);
   if (header.level !== level) problem(`level ${header.level} where ${level} belongs`);
   const node = new Node(level);
+  if (level === 0) node.block = block;
   if (level === 0) decodeItems(node, header, block, view, problem);
   else decodeChildren(node, header, view, problem);
   node.bytes = block.length;
   return node;
+}
+
+/** A leaf that was just encoded as `block` keeps its values there: they need no memory of their own. */
+export function rebaseLeaf(node: Node, block: Uint8Array): void {
+  let at = NodeHeader.size;
+  for (let i = 0; i < node.values.length; i++) {
+    const length = node.valueBytesAt(i);
+    node.values[i] = placeOf(at + LeafItem.size, length);
+    at += LeafItem.size + length;
+  }
+  node.block = block;
 }
 
 type Header = Infer<typeof NodeHeader>;
@@ -206,7 +246,8 @@ function decodeItems(
     at += LeafItem.size;
     if (block.length - at < valueBytes) problem(`ends inside the value of item ${i}`);
     pushKey(node, high, low, problem);
-    node.values.push(block.subarray(at, at + valueBytes));
+    if (valueBytes > MAX_VALUE_BYTES) problem(`a value of ${valueBytes} bytes`);
+    node.values.push(placeOf(at, valueBytes));
     at += valueBytes;
   }
   if (at !== block.length) problem("has bytes behind its last item");

@@ -83,7 +83,7 @@ export class Tree implements ItemView {
   get(high: number, low: number): Uint8Array | undefined {
     const leaf = this.leafOf(high, low);
     const at = lowerBound(leaf, high, low);
-    return keyAt(leaf, at, high, low) ? leaf.values[at] : undefined;
+    return keyAt(leaf, at, high, low) ? leaf.valueAt(at) : undefined;
   }
 
   floor(high: number, low: number): Item | undefined {
@@ -110,7 +110,7 @@ export class Tree implements ItemView {
       for (let i = lowerBound(leaf, high, start); i < leaf.highs.length; i++) {
         const low = leaf.lows[i] as number;
         if (leaf.highs[i] !== high || low >= to) return;
-        if (!visit(low, leaf.values[i] as Uint8Array)) return;
+        if (!visit(low, leaf.valueAt(i))) return;
       }
       if (upperHigh !== high || upperLow >= to) return;
       start = upperLow;
@@ -133,7 +133,7 @@ export class Tree implements ItemView {
     const at = lowerBound(node, high, low);
     const found = keyAt(node, at, high, low);
     if (found && removes && parent !== null && parent.children.length > 1) {
-      const left = node.bytes - LeafItem.size - (node.values[at] as Uint8Array).length;
+      const left = node.bytes - LeafItem.size - node.valueBytesAt(at);
       if (left < this.minBytes) loaded(parent.children[index === 0 ? 1 : index - 1] as Slot);
     }
     return found;
@@ -145,7 +145,7 @@ export class Tree implements ItemView {
     const leaf = this.openLeaf(high, low);
     const at = lowerBound(leaf, high, low);
     if (keyAt(leaf, at, high, low)) {
-      this.resize(leaf, value.length - (leaf.values[at] as Uint8Array).length);
+      this.resize(leaf, value.length - leaf.valueBytesAt(at));
       leaf.values[at] = value;
     } else {
       leaf.highs.splice(at, 0, high);
@@ -162,7 +162,7 @@ export class Tree implements ItemView {
     const leaf = this.openLeaf(high, low);
     const at = lowerBound(leaf, high, low);
     assert(keyAt(leaf, at, high, low), "a delete names an item that is there");
-    this.resize(leaf, -LeafItem.size - (leaf.values[at] as Uint8Array).length);
+    this.resize(leaf, -LeafItem.size - leaf.valueBytesAt(at));
     leaf.highs.splice(at, 1);
     leaf.lows.splice(at, 1);
     leaf.values.splice(at, 1);
@@ -239,10 +239,7 @@ export class Tree implements ItemView {
   private splitNode(node: Node): Slot {
     const at = splitIndex(node);
     const right = new Node(node.level);
-    right.highs.push(...node.highs.splice(at));
-    right.lows.push(...node.lows.splice(at));
-    right.values.push(...node.values.splice(at));
-    right.children.push(...node.children.splice(at));
+    moveItems(node, at, right);
     right.bytes += itemsBytes(right, 0, right.highs.length);
     node.bytes -= right.bytes - NodeHeader.size;
     this.dirtyBytes += NodeHeader.size;
@@ -291,10 +288,7 @@ export class Tree implements ItemView {
     this.makeDirty(right);
     const [into, from] = [loaded(left), loaded(right)];
     const moved = from.bytes - NodeHeader.size;
-    into.highs.push(...from.highs);
-    into.lows.push(...from.lows);
-    into.values.push(...from.values);
-    into.children.push(...from.children);
+    moveItems(from, 0, into);
     this.removeChild(parent, index + 1);
     this.resize(into, moved);
     if (into.bytes > this.nodeBytes) this.insertChild(parent, index + 1, this.splitNode(into));
@@ -326,6 +320,15 @@ export class Tree implements ItemView {
   }
 }
 
+/** Items from index `at` on go to the end of another node of the same level; sizes are the caller's. */
+function moveItems(from: Node, at: number, to: Node): void {
+  for (let i = at; i < from.values.length; i++) to.values.push(from.valueAt(i));
+  from.values.length = Math.min(from.values.length, at);
+  to.highs.push(...from.highs.splice(at));
+  to.lows.push(...from.lows.splice(at));
+  to.children.push(...from.children.splice(at));
+}
+
 function isLoaded(slot: Slot | undefined): boolean {
   return slot !== undefined && slot.node !== null;
 }
@@ -338,13 +341,13 @@ export function loaded(slot: Slot): Node {
 
 function itemAt(leaf: Node, index: number, high: number): Item | undefined {
   if (leaf.highs[index] !== high) return undefined;
-  return { high, low: leaf.lows[index] as number, value: leaf.values[index] as Uint8Array };
+  return { high, low: leaf.lows[index] as number, value: leaf.valueAt(index) };
 }
 
 function itemsBytes(node: Node, from: number, to: number): number {
   if (node.level > 0) return (to - from) * ChildItem.size;
   let bytes = 0;
-  for (let i = from; i < to; i++) bytes += LeafItem.size + (node.values[i] as Uint8Array).length;
+  for (let i = from; i < to; i++) bytes += LeafItem.size + node.valueBytesAt(i);
   return bytes;
 }
 
