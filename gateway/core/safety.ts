@@ -47,8 +47,8 @@ export class Safety implements FlightObserver {
   private readonly leavingCopies: number[] = [];
   /** Ids below have left. */
   private leftEndId = 0;
-  /** Per field and level: ids below have reached it. */
-  private readonly ends = new Map<string, number>();
+  /** By class of the field's level alone: ids below have reached it. */
+  private readonly ends = new Float64Array(CLASSES);
   /** Risk of each class, and how many unacknowledged segments below the mark are in it. */
   private readonly risks = new Float64Array(CLASSES + 1).fill(1);
   private readonly counts = new Uint32Array(CLASSES + 1);
@@ -125,10 +125,10 @@ export class Safety implements FlightObserver {
 
   /** Ids below `endId` have reached `level`; each id is visited once per field and level. */
   private raise(field: FieldName, level: number, endId: number): void {
-    const key = field + level;
-    const reached = this.ends.get(key) ?? 0;
+    const key = withField(0, field, level);
+    const reached = this.ends[key] ?? 0;
     if (endId <= reached) return;
-    this.ends.set(key, endId);
+    this.ends[key] = endId;
     for (let id = Math.max(reached, this.flight.settledId); id < endId; id++) {
       const before = this.classOfId[id & MASK] ?? 0;
       if (fieldOf(before, field) < level) this.setClass(id, withField(before, field, level));
@@ -186,6 +186,7 @@ export class Safety implements FlightObserver {
   /** Moves the mark as far as the target allows. */
   advance(): void {
     const { flight } = this;
+    if (this.markSegment === flight.nextSegment) return;
     let sum = this.riskBelowMark;
     while (this.markSegment < flight.nextSegment) {
       const segment = this.markSegment;

@@ -68,6 +68,8 @@ export class Sender {
   private lastEchoId = -1;
   private probeBaseMicros = 0;
   private probes = 0;
+  /** Since the last `noteLeft` something was polled, or somebody began to wait. */
+  private hasNews = false;
 
   constructor(config: TransportConfig, counters: Counters, nowMicros: number) {
     const { r, interleave } = config.code;
@@ -116,6 +118,7 @@ export class Sender {
 
   hurry(offset: number): void {
     this.hurrying.want(Math.min(offset, this.written));
+    this.hasNews = true;
   }
 
   riskBelow(offset: number): number {
@@ -136,6 +139,7 @@ export class Sender {
       this.pollNew(out, nowMicros) ||
       this.pollCopy(out);
     if (length === 0) return 0;
+    this.hasNews = true;
     const bytes = length + SEALED_OVERHEAD_BYTES;
     this.pacer.noteSent(bytes, this.rate.bitsPerSecond, nowMicros);
     return length;
@@ -231,6 +235,8 @@ export class Sender {
 
   /** Everything polled so far has left the machine. */
   noteLeft(): void {
+    if (!this.hasNews) return;
+    this.hasNews = false;
     this.safety.noteLeft(this.flight.nextId, this.coverage);
     if (this.hurrying.isFlushed && this.hurrying.wantedOffset > this.safeOffset) {
       this.copies.plan(this.hurrying.wantedOffset);
