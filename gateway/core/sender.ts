@@ -60,7 +60,8 @@ export class Sender {
   private readonly reports: LossReports;
   /** Stream bytes in a full data packet. */
   private readonly fullBytes: number;
-  private readonly horizonPackets: number;
+  /** One object, filled anew: it is asked for with every packet. */
+  private readonly rule: { readonly horizonPackets: number; horizonMicros: number };
   private written = 0;
   private sent = 0;
   private acknowledged = 0;
@@ -86,7 +87,8 @@ export class Sender {
     this.copies = new CopyPlan(flight, this.safety, config.targetRisk);
     this.reports = new LossReports(config.code, this.safety, this.rate, counters, nowMicros);
     this.fullBytes = fullStreamBytes(config.datagramBytes, this.encoder);
-    this.horizonPackets = (r + 2) * Math.max(...interleave) + REORDER_PACKETS;
+    const horizonPackets = (r + 2) * Math.max(...interleave) + REORDER_PACKETS;
+    this.rule = { horizonPackets, horizonMicros: Infinity };
     this.probeBaseMicros = nowMicros;
   }
 
@@ -292,8 +294,8 @@ export class Sender {
   private get lossRule(): LossRule {
     const { smoothedMicros, variationMicros, leastMicros } = this.roundTrip;
     const code = Math.max(CODE_MICROS, leastMicros / 4);
-    const horizonMicros = smoothedMicros + 4 * variationMicros + ACK_DELAY_MICROS + code;
-    return { horizonPackets: this.horizonPackets, horizonMicros };
+    this.rule.horizonMicros = smoothedMicros + 4 * variationMicros + ACK_DELAY_MICROS + code;
+    return this.rule;
   }
 
   /** When the oldest packet is sent again though nothing was heard (RFC 9002 §6.2, probe timeout). */
