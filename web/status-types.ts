@@ -66,6 +66,8 @@ export interface MirrorStatus {
   /** Bytes in this log that the mirror has not acknowledged. */
   readonly notAtMirrorBytes: number;
   readonly acknowledgedSequence: number;
+  /** Records streamed since the process began: sent by a primary, received by a mirror. */
+  readonly recordsStreamed: number;
   /** Why the state is not `connected`, a sentence. */
   readonly reason: string | null;
 }
@@ -78,6 +80,11 @@ export interface NetworkStatus {
   readonly lost: number;
   readonly rebuilt: number;
   readonly unrecoverable: number;
+  /** Of the peer's data packets, rebuilt here. */
+  readonly rebuiltHere: number;
+  readonly datagramsReceived: number;
+  /** Failed authentication, malformed, replayed. */
+  readonly rejectedDatagrams: number;
   readonly retransmitted: number;
   readonly roundTripMillis: number;
   /** Share of packets lost, upper bound; mean run of losses in packets, upper bound. */

@@ -143,18 +143,16 @@ async function loseTheSite(
   writer: Child,
   options: DisasterOptions,
 ): Promise<LastSight> {
-  await world.setLoss(options.finalLoss);
+  await world.wan.setLoss(options.finalLoss, options.burst);
   options.say(`the WAN now loses ${options.finalLoss}; the site dies in ${LOSS_RAISED_MILLIS} ms`);
   await pause(LOSS_RAISED_MILLIS);
   if (writer.ended) throw new SmfsError("IO", `the writer ended early: ${writer.lastWords}`);
   const primaryStatus = await world.status("primary");
   if (primaryStatus === undefined) throw new SmfsError("UNREACHABLE", "the primary is not there");
   const dead = world.killPrimary([writer]);
-  await world.cutWan();
+  await world.wan.cut();
   await dead;
-  const wan = await world.wanStatistics();
-  if (wan === undefined) throw new SmfsError("UNREACHABLE", "the WAN gives no statistics");
-  return { primaryStatus, wan };
+  return { primaryStatus, wan: await world.wan.statistics() };
 }
 
 /** Lets the wire drain, then makes the mirror the primary. */
@@ -219,7 +217,7 @@ function report(options: DisasterOptions, outcome: Outcome): DisasterReport {
     network: {
       sent: wan.aToB.sent,
       lost: wan.aToB.lost,
-      rebuilt: outcome.mirrorStatus.network?.rebuilt ?? 0,
+      rebuilt: outcome.mirrorStatus.network?.rebuiltHere ?? 0,
       retransmitted: network?.retransmitted ?? 0,
       repairOverhead:
         network === null ? 0 : network.repairPackets / Math.max(1, network.dataPackets),

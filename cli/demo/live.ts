@@ -50,10 +50,10 @@ async function look(world: World): Promise<SitesStatus> {
   const [primary, mirror, wan] = await Promise.all([
     world.status("primary"),
     world.status("mirror"),
-    world.wanStatistics(),
+    world.wan.statistics(),
   ]);
   const sites = [primary, mirror].filter((site): site is SiteStatus => site !== undefined);
-  return { sites, wan: wan ?? null };
+  return { sites, wan };
 }
 
 function showLine(primary: SiteStatus, { wan }: SitesStatus, bytesPerSecond: number): void {

@@ -11,21 +11,12 @@ import { writeKeyFile } from "../../gateway/udp/keys.ts";
 import { fuserunmount } from "../../sys/fusermount.ts";
 import { mountAt } from "../../sys/mountinfo.ts";
 import { unmount } from "../../sys/mount.ts";
-import type { SiteStatus, WanStatus } from "../../web/status-types.ts";
+import type { SiteStatus } from "../../web/status-types.ts";
 import { askControl } from "../control.ts";
 import { Child, until } from "./processes.ts";
+import { Wan, wanArguments, type WanOptions } from "./wan.ts";
 
 export type Mode = "local" | "network" | "remote";
-
-export interface WanOptions {
-  /** As the user wrote them: durations, rates and shares with units. */
-  readonly delay: string;
-  readonly loss: string;
-  /** Mean packets of a burst of losses; undefined: independent losses. */
-  readonly burst: number | undefined;
-  readonly rate: string;
-  readonly seed: number;
-}
 
 export interface WorldOptions extends WanOptions {
   readonly mode: Mode;
@@ -42,10 +33,9 @@ export class World {
   readonly mirror: SitePaths = this.paths("mirror");
   private readonly options: WorldOptions;
   private readonly children: Child[] = [];
-  private wan: Child | null = null;
+  private emulated: Wan | null = null;
   private primarySite: Child | null = null;
   private mirrorSite: Child | null = null;
-  private wanReplies: ((reply: WanReply) => void)[] = [];
 
   constructor(options: WorldOptions) {
     this.options = options;
@@ -56,7 +46,7 @@ export class World {
     const key = join(this.directory, "key");
     writeKeyFile(key);
     const [primaryEnd, mirrorEnd] = [await freePort(), await freePort()];
-    this.startWan(primaryEnd, mirrorEnd);
+    this.emulated = this.startWan(primaryEnd, mirrorEnd);
     await this.format(this.mirror, ["--mirror"]);
     await this.format(this.primary, []);
     this.mirrorSite = this.startSite("mirror site", this.mirror, [
@@ -107,19 +97,9 @@ export class World {
     return child;
   }
 
-  setLoss(share: string): Promise<WanReply> {
-    const { burst } = this.options;
-    const command = { set: { loss: share, ...(burst === undefined ? {} : { burst }) } };
-    return this.askWan(command);
-  }
-
-  /** What is on the wire travels on; nothing more enters. */
-  cutWan(): Promise<WanReply> {
-    return this.askWan({ cut: true });
-  }
-
-  async wanStatistics(): Promise<WanStatus | undefined> {
-    return (await this.askWan({ stats: true })).statistics;
+  get wan(): Wan {
+    if (this.emulated === null) throw new SmfsError("USAGE", "the WAN was not started");
+    return this.emulated;
   }
 
   /** The loss of the site: SIGKILL to every process of the primary, at one moment. */
@@ -167,28 +147,12 @@ export class World {
     if (child.process.exitCode !== 0) throw new SmfsError("IO", child.lastWords);
   }
 
-  private startWan(primaryEnd: number, mirrorEnd: number): void {
-    const { delay, loss, burst, rate, seed } = this.options;
-    this.wan = Child.smfs("the emulated WAN", [
-      ...["netem", "--listen", `127.0.0.1:${primaryEnd}`, "--peer", `127.0.0.1:${mirrorEnd}`],
-      ...["--delay", delay, "--loss", loss, "--rate", rate, "--seed", String(seed), "--json"],
-      ...(burst === undefined ? [] : ["--burst", String(burst)]),
-    ]);
-    this.children.push(this.wan);
-    this.wan.eachLine((line) => this.wanReplies.shift()?.(JSON.parse(line) as WanReply));
+  private startWan(primaryEnd: number, mirrorEnd: number): Wan {
+    const args = wanArguments(this.options, primaryEnd, mirrorEnd);
+    const child = Child.smfs("the emulated WAN", args);
+    this.children.push(child);
+    return new Wan(child);
   }
-
-  private askWan(command: object): Promise<WanReply> {
-    return new Promise((resolve) => {
-      this.wanReplies.push(resolve);
-      this.wan?.send(JSON.stringify(command));
-    });
-  }
-}
-
-interface WanReply {
-  readonly statistics?: WanStatus;
-  readonly error?: string;
 }
 
 /** Takes away what a dead process left mounted. */

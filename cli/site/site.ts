@@ -82,6 +82,12 @@ export class Site {
     return this.current;
   }
 
+  /** The metrics read the status of one moment: this one. */
+  async metricsText(): Promise<string> {
+    await this.status();
+    return this.metrics.text();
+  }
+
   /** The mirror becomes the primary. Gives the new term. */
   async promote(force: boolean): Promise<{ term: number }> {
     if (this.role?.role !== "mirror") {
@@ -157,7 +163,7 @@ export class Site {
   private async openDoors(): Promise<void> {
     this.control = await serveControl(this.registry.controlSocket, {
       "GET /status": () => this.status(),
-      "GET /metrics": async () => ({ text: await this.metrics.text() }),
+      "GET /metrics": async () => ({ text: await this.metricsText() }),
       "POST /promote": (query) => this.promote(query.get("force") === "1"),
       "POST /stop": () => {
         setImmediate(() => void this.stop());
@@ -170,7 +176,7 @@ export class Site {
       host,
       port,
       status: () => this.status(),
-      metrics: () => this.metrics.text(),
+      metrics: () => this.metricsText(),
     });
     this.logger.info({ url: this.page.url }, "status page");
   }

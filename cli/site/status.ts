@@ -71,7 +71,14 @@ function describeMirror(site: Site, role: PrimarySite | MirrorSite): MirrorStatu
   const common = { peer, state, reason: reason === "" ? null : reason };
   if (role.role === "mirror") {
     const durable = role.log?.durableSequence ?? 0;
-    return { ...common, lagSeconds: null, notAtMirrorBytes: 0, acknowledgedSequence: durable };
+    const { recordsReceived: recordsStreamed } = role.session.statistics;
+    return {
+      ...common,
+      lagSeconds: null,
+      notAtMirrorBytes: 0,
+      acknowledgedSequence: durable,
+      recordsStreamed,
+    };
   }
   const { session } = role;
   const lag = session?.lagMicros ?? null;
@@ -80,6 +87,7 @@ function describeMirror(site: Site, role: PrimarySite | MirrorSite): MirrorStatu
     lagSeconds: lag === null ? null : lag / 1e6,
     notAtMirrorBytes: session?.bytesBehind ?? 0,
     acknowledgedSequence: session?.durableSequence ?? 0,
+    recordsStreamed: session?.statistics.recordsSent ?? 0,
   };
 }
 
@@ -93,6 +101,9 @@ function describeNetwork({ link, config }: Site): NetworkStatus | null {
     lost: statistics.lostPackets,
     rebuilt: statistics.rebuiltPackets,
     unrecoverable: statistics.unrecoverablePackets,
+    rebuiltHere: statistics.rebuiltHerePackets,
+    datagramsReceived: statistics.datagramsReceived,
+    rejectedDatagrams: statistics.rejectedDatagrams,
     retransmitted: statistics.retransmittedPackets,
     roundTripMillis: statistics.roundTripMicros / 1000,
     lossEstimate: statistics.lossEstimate,

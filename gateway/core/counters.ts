@@ -11,6 +11,7 @@ export function makeCounters(paceBitsPerSecond: number): Counters {
     lostPackets: 0,
     rebuiltPackets: 0,
     unrecoverablePackets: 0,
+    rebuiltHerePackets: 0,
     datagramsSent: 0,
     bytesSent: 0,
     datagramsReceived: 0,

@@ -49,6 +49,8 @@ export interface LinkStatistics {
   readonly lostPackets: number;
   readonly rebuiltPackets: number;
   readonly unrecoverablePackets: number;
+  /** Of the peer's packets, by the code here. */
+  readonly rebuiltHerePackets: number;
   readonly datagramsSent: number;
   readonly bytesSent: number;
   readonly datagramsReceived: number;

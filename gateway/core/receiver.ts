@@ -9,6 +9,7 @@ import { SmfsError } from "../../lib/errors.ts";
 import { viewOf } from "../../lib/codec.ts";
 import { Arrivals } from "./arrivals.ts";
 import type { TransportConfig } from "./config.ts";
+import type { Counters } from "./counters.ts";
 import { LayeredDecoder } from "./layered-decoder.ts";
 import { LossMeter } from "./loss-meter.ts";
 import { Ack, DataHeader, INNER, MAX_BITMAP_BYTES, RepairHeader, StreamFrame } from "./packets.ts";
@@ -27,12 +28,18 @@ export class Receiver {
   private readonly reassembly: Reassembly;
   private readonly bitmapBytes: number;
   private rebuilt = 0;
+  private readonly counters: Pick<Counters, "rebuiltHerePackets">;
   private unacknowledged = 0;
   private dueMicros = Infinity;
   private echoId = 0;
   private echoMicros = -1;
 
-  constructor(config: TransportConfig, deliver: (bytes: Uint8Array) => void) {
+  constructor(
+    config: TransportConfig,
+    counters: Pick<Counters, "rebuiltHerePackets">,
+    deliver: (bytes: Uint8Array) => void,
+  ) {
+    this.counters = counters;
     const { r, interleave } = config.code;
     const span = (r + 2) * Math.max(...interleave);
     this.decoder = new LayeredDecoder({ windowPackets: 2 ** Math.ceil(Math.log2(2 * span)) });
@@ -75,6 +82,7 @@ export class Receiver {
       if (next === null) return;
       if (!this.take(next.id, next.packet)) continue;
       this.rebuilt++;
+      this.counters.rebuiltHerePackets++;
       this.noteForAck(nowMicros, false);
     }
   }

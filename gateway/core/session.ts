@@ -40,7 +40,7 @@ export class Session {
     this.config = config;
     this.plain = new Uint8Array(config.datagramBytes);
     this.sender = new Sender(config, counters, nowMicros);
-    this.receiver = new Receiver(config, deliver);
+    this.receiver = new Receiver(config, counters, deliver);
     this.lastReceivedMicros = nowMicros;
   }
 

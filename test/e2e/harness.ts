@@ -10,6 +10,8 @@ import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { askControl } from "../../cli/control.ts";
 import { Child, until } from "../../cli/demo/processes.ts";
+import { Wan, wanArguments, type WanOptions } from "../../cli/demo/wan.ts";
+import { freePort } from "../../cli/demo/world.ts";
 import { writeKeyFile } from "../../gateway/udp/keys.ts";
 import { SmfsError } from "../../lib/errors.ts";
 import { unmount } from "../../sys/mount.ts";
@@ -32,6 +34,13 @@ export function whyNoMounts(): string | undefined {
   } catch (error) {
     return `needs /dev/fuse (${String(error)})`;
   }
+}
+
+/** UDP ports of the loopback, and what is between them. */
+export interface TestPath {
+  readonly wan: Wan;
+  readonly near: number;
+  readonly far: number;
 }
 
 export interface Finished {
@@ -105,6 +114,14 @@ export class Scene {
     const point = this.folder(`${store.slice(this.directory.length + 1)}.mount`);
     const child = this.start(`the site on ${store}`, ["mount", store, point, ...args]);
     return new TestSite(child, store, point);
+  }
+
+  /** An emulated path: the primary calls `near`, the mirror listens at `far`. */
+  async wan(options: Partial<WanOptions> = {}): Promise<TestPath> {
+    const [near, far] = [await freePort(), await freePort()];
+    const defaults = { delay: "5ms", loss: "0", burst: undefined, rate: "1gbit", seed: 1 };
+    const args = wanArguments({ ...defaults, ...options }, near, far);
+    return { wan: new Wan(this.start("the WAN", args)), near, far };
   }
 
   async close(): Promise<void> {
