@@ -189,6 +189,7 @@ export class UdpLink implements Link {
     if (this.isClosed) return;
     const nowMicros = systemTime.nowMicros();
     this.association.handleTimeout(nowMicros);
+    if (this.isClosed) return;
     const hasMore = this.sendBatch(nowMicros);
     if (this.socket.queuedDatagrams === 0) this.association.noteLeft();
     if (this.isClosed) return;

@@ -117,6 +117,34 @@ describe("two links over loopback", () => {
     await up;
   });
 
+  it.each(["onUp", "onProgress", "onDown"] as const)(
+    "a handler may close its link in %s",
+    async (at) => {
+      const listener = await open(
+        { listen: "127.0.0.1:0" },
+        {
+          onUp() {
+            if (at === "onDown") listener.close();
+          },
+        },
+      );
+      const closed = new Promise<void>((resolve) => {
+        const close = (): void => {
+          links.at(-1)?.close();
+          resolve();
+        };
+        const provoke = (): void => {
+          if (at === "onProgress") links.at(-1)?.write(new Uint8Array(100));
+          if (at === "onDown") listener.close();
+        };
+        const handler: Partial<LinkHandler> = { onUp: provoke, [at]: close };
+        void open({ peer: `127.0.0.1:${listener.localPort}` }, handler);
+      });
+      await closed;
+      expect(links.at(-1)?.up).toBe(false);
+    },
+  );
+
   it("an address that is none is refused with an example", async () => {
     await expect(open({ peer: "nowhere" }, {})).rejects.toThrow(/'nowhere' is not host:port/);
   });
