@@ -41,7 +41,7 @@ export function user(uid: number, gid = uid, ...groups: number[]): Caller {
 }
 
 /** Notes what the file system waits for, and answers at once. */
-export class NotingCommitter implements Committer {
+class NotingCommitter implements Committer {
   readonly waits: { sequence: number; level: SyncLevel }[] = [];
   wait(sequence: number, level: SyncLevel): undefined {
     this.waits.push({ sequence, level });

@@ -52,7 +52,7 @@ import { UsedInodes } from "./used.ts";
 import { getXattr, listXattrs, removeXattr, setXattr } from "./xattrs.ts";
 
 /** What a mount waits for when nothing else is said (ARCHITECTURE, "What an operation waits for"). */
-export const DEFAULT_SYNC: SyncOptions = {
+const DEFAULT_SYNC: SyncOptions = {
   floor: "written",
   dataSync: "network",
   fsync: "network",

@@ -7,7 +7,7 @@ import { isRoot } from "./access.ts";
 import type { Writer } from "./writing.ts";
 
 /** Most handles open at once; ENOMEM beyond. */
-export const HANDLES_MAX = 1_048_576;
+const HANDLES_MAX = 1_048_576;
 
 export interface Handle extends Writer {
   readonly read: boolean;

@@ -1,5 +1,5 @@
 /** st_mode's bits (Linux include/uapi/linux/stat.h). */
-export const S_IFMT = 0o170000;
+const S_IFMT = 0o170000;
 export const S_IFSOCK = 0o140000;
 export const S_IFLNK = 0o120000;
 export const S_IFREG = 0o100000;

@@ -42,11 +42,11 @@ import {
 import { dropLink, type IsUsed, type Removal } from "./removal.ts";
 
 /** Longest target of a symbolic link, bytes (PATH_MAX without its NUL). */
-export const SYMLINK_MAX = 4095;
+const SYMLINK_MAX = 4095;
 /** Most links of one inode: what the 32-bit st_nlink of front-ends can say. */
 export const LINK_MAX = 0xffff_fffe;
 /** Bytes of a directory's size for each of its entries. */
-export const ENTRY_BYTES = 32;
+const ENTRY_BYTES = 32;
 
 export interface Actor {
   readonly caller: Caller;
@@ -80,7 +80,7 @@ export function lookup(
 }
 
 /** ENOENT when the name is not there. */
-export function requireEntry(
+function requireEntry(
   view: ItemView,
   parent: number,
   directory: InodeItem,

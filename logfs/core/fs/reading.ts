@@ -23,7 +23,7 @@ const RUN_GAP_BYTES = 4096;
 /** A run of merged blocks is not made longer than this. */
 const RUN_BYTES = 2 * 1024 * 1024;
 /** Pieces of one plan, about: what one read keeps in memory besides its bytes. */
-export const PLAN_PIECES = 4096;
+const PLAN_PIECES = 4096;
 /** Runs read from the log at the same time. */
 const PARALLEL_RUNS = 64;
 const ZEROS = new Uint8Array(65_536);

@@ -19,7 +19,7 @@ import {
 } from "./truncation.ts";
 
 /** File data in one record, bytes. */
-export const WRITE_RECORD_BYTES = 1024 * 1024;
+const WRITE_RECORD_BYTES = 1024 * 1024;
 
 /** Who changes a file, as far as its contents ask. */
 export interface Writer {

@@ -33,9 +33,9 @@ import type { Actor } from "./namespace.ts";
 import { freeXattr } from "./removal.ts";
 
 /** Longest value, bytes (Linux XATTR_SIZE_MAX). */
-export const XATTR_VALUE_MAX = 65_536;
+const XATTR_VALUE_MAX = 65_536;
 /** All names of one inode with a NUL each, bytes (Linux XATTR_LIST_MAX). */
-export const XATTR_LIST_MAX = 65_536;
+const XATTR_LIST_MAX = 65_536;
 
 const XATTR_SEED = 0;
 const USER = latin1("user.");
