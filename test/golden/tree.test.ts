@@ -5,7 +5,8 @@
 import { expect, test } from "vitest";
 import { fromHex, toHex } from "../../lib/bytes.ts";
 import { crc32c } from "../../lib/crc32c.ts";
-import { decodeNode, encodeNode, Node, Slot } from "../../logfs/core/fs/node.ts";
+import { Node, Slot } from "../../logfs/core/fs/node.ts";
+import { decodeNode, encodeNode } from "../../logfs/core/fs/node-codec.ts";
 import {
   checkpointBytes,
   decodeCheckpoint,

@@ -7,9 +7,14 @@ import * as fc from "fast-check";
 import { expect, test } from "vitest";
 import { crc32c } from "../../lib/crc32c.ts";
 import { SmfsError } from "../../lib/errors.ts";
-import { decodeNode, encodeNode, Node, Slot } from "../../logfs/core/fs/node.ts";
-import { decodeCheckpoint, encodeCheckpoint, LiveBytes } from "../../logfs/core/fs/superblock.ts";
-import { checkpointBytes } from "../../logfs/core/fs/superblock.ts";
+import { Node, Slot } from "../../logfs/core/fs/node.ts";
+import { decodeNode, encodeNode } from "../../logfs/core/fs/node-codec.ts";
+import {
+  checkpointBytes,
+  decodeCheckpoint,
+  encodeCheckpoint,
+  LiveBytes,
+} from "../../logfs/core/fs/superblock.ts";
 import { decodeUpdate, encodeUpdate, updateBytes } from "../../logfs/core/fs/update.ts";
 
 function leaf(): Uint8Array {

@@ -313,4 +313,17 @@ describe("a follower", () => {
     expect(await world.finish(linesOf(follower, [1]))).toEqual(expected);
     expect(follower.headSequence).toBe(world.log.head.sequence);
   });
+
+  test("stops when what it has applied is cut off the log", async () => {
+    const world = await filled(5);
+    const follower = new VolumeFollower(world.log, world.environment, 1);
+    await world.finish(follower.settled());
+    world.log.truncateTo(
+      world.log.head.sequence - 2,
+      () => {},
+      (error) => expect(error).toBeNull(),
+    );
+    world.clock.drain();
+    expect(follower.failure).toMatchObject({ code: "OTHER_HISTORY" });
+  });
 });

@@ -25,7 +25,7 @@ import { readLog } from "./reading-log.ts";
 import { Replica } from "./replica.ts";
 import type { VolumeState } from "./state.ts";
 import { LiveBytes } from "./superblock.ts";
-import { loaded } from "./tree.ts";
+import { loaded } from "./miss.ts";
 import { checkpointSequence } from "./volume-open.ts";
 import { DEFAULT_LIMITS } from "./volume.ts";
 

@@ -10,7 +10,8 @@
 import { assert } from "../../../lib/assert.ts";
 import type { Appended, LogWriter } from "../log/api.ts";
 import { KIND } from "../log/format.ts";
-import { encodeNode, type NodeReference, rebaseLeaf, type Slot } from "./node.ts";
+import type { NodeReference, Slot } from "./node.ts";
+import { encodeNode, rebaseLeaf } from "./node-codec.ts";
 import type { VolumeState } from "./state.ts";
 import {
   type Checkpoint,

@@ -92,7 +92,11 @@ export class VolumeFollower implements Volume {
   }
 
   private follow(): void {
-    const behind = this.replica.appliedSequence < this.log.head.sequence;
+    const { sequence } = this.log.head;
+    const behind = this.replica.appliedSequence < sequence;
+    if (this.replica.appliedSequence > sequence) {
+      this.failure ??= new SmfsError("OTHER_HISTORY", `the log was cut behind record ${sequence}`);
+    }
     if (this.following !== null || this.closed || this.failure !== null || !behind) return;
     this.following = this.replica
       .catchUp(() => !this.closed)

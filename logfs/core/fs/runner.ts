@@ -10,9 +10,10 @@ import { assert } from "../../../lib/assert.ts";
 import { SmfsError } from "../../../lib/errors.ts";
 import type { LogReader } from "../log/api.ts";
 import type { NodeCache } from "./cache.ts";
-import { decodeNode, type NodeReference, type Slot } from "./node.ts";
+import type { NodeReference, Slot } from "./node.ts";
+import { decodeNode } from "./node-codec.ts";
 import { readLog } from "./reading-log.ts";
-import { Miss } from "./tree.ts";
+import { Miss } from "./miss.ts";
 
 /** Nodes one operation may load: 64 MiB of leaves. Larger jobs are cut into operations. */
 const MAX_LOADS = 4096;

@@ -23,22 +23,12 @@ import {
   Node,
   NodeHeader,
   type NodeReference,
+  itemsBytes,
+  moveItems,
   Slot,
+  splitIndex,
 } from "./node.ts";
-
-/** A node that an operation needs is not in memory. One shared instance: it is control flow. */
-export class Miss extends Error {
-  override name = "Miss";
-  slot: Slot | null = null;
-}
-
-const sharedMiss = new Miss("a tree node is not in memory");
-delete sharedMiss.stack;
-
-export function miss(slot: Slot): never {
-  sharedMiss.slot = slot;
-  throw sharedMiss;
-}
+import { loaded } from "./miss.ts";
 
 /** A leaf with the bounds its keys have by its place in the tree: lower ≤ key < upper. */
 interface Fenced {
@@ -320,45 +310,11 @@ export class Tree implements ItemView {
   }
 }
 
-/** Items from index `at` on go to the end of another node of the same level; sizes are the caller's. */
-function moveItems(from: Node, at: number, to: Node): void {
-  for (let i = at; i < from.values.length; i++) to.values.push(from.valueAt(i));
-  from.values.length = Math.min(from.values.length, at);
-  to.highs.push(...from.highs.splice(at));
-  to.lows.push(...from.lows.splice(at));
-  to.children.push(...from.children.splice(at));
-}
-
 function isLoaded(slot: Slot | undefined): boolean {
   return slot !== undefined && slot.node !== null;
-}
-
-/** The slot's node; throws `Miss` when it is not in memory. */
-export function loaded(slot: Slot): Node {
-  slot.referenced = true;
-  return slot.node ?? miss(slot);
 }
 
 function itemAt(leaf: Node, index: number, high: number): Item | undefined {
   if (leaf.highs[index] !== high) return undefined;
   return { high, low: leaf.lows[index] as number, value: leaf.valueAt(index) };
-}
-
-function itemsBytes(node: Node, from: number, to: number): number {
-  if (node.level > 0) return (to - from) * ChildItem.size;
-  let bytes = 0;
-  for (let i = from; i < to; i++) bytes += LeafItem.size + node.valueBytesAt(i);
-  return bytes;
-}
-
-/** The longest run of items that is at most half of the node, but never none. */
-function splitIndex(node: Node): number {
-  if (node.level > 0) return node.highs.length >>> 1;
-  const half = (node.bytes - NodeHeader.size) / 2;
-  let at = 0;
-  for (let bytes = 0; at < node.highs.length; at++) {
-    bytes += itemsBytes(node, at, at + 1);
-    if (bytes > half) break;
-  }
-  return Math.max(1, at);
 }
