@@ -52,6 +52,8 @@ export class UdpLink implements Link {
   private readonly logger: Logger;
   private buffer = new Uint8Array(MAX_DATAGRAM_BYTES);
   private peer: RemoteInfo | null = null;
+  /** Source of the datagram that is being handled: handlers are called only for authentic ones. */
+  private source: RemoteInfo | null = null;
   private peerName: string | null;
   private isPumpAsked = false;
   private isClosed = false;
@@ -155,7 +157,9 @@ export class UdpLink implements Link {
 
   private handleDatagram(datagram: Uint8Array, source: RemoteInfo): void {
     if (this.isClosed) return;
+    this.source = source;
     const verdict = this.association.handleDatagram(datagram, systemTime.nowMicros());
+    this.source = null;
     // The handler may have closed the link.
     if (this.isClosed) return;
     const length = this.association.pollReply(this.buffer);
@@ -203,7 +207,7 @@ export class UdpLink implements Link {
       if (this.socket.queuedDatagrams > 0) return true;
       const length = this.association.pollTransmit(this.buffer, nowMicros);
       if (length === 0) return false;
-      this.send(length, this.peer);
+      this.send(length, this.source ?? this.peer);
     }
     return true;
   }
