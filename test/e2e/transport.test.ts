@@ -135,7 +135,6 @@ describe("two links over loopback", () => {
         };
         const provoke = (): void => {
           if (at === "onProgress") links.at(-1)?.write(new Uint8Array(100));
-          if (at === "onDown") listener.close();
         };
         const handler: Partial<LinkHandler> = { onUp: provoke, [at]: close };
         void open({ peer: `127.0.0.1:${listener.localPort}` }, handler);
