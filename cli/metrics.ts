@@ -62,10 +62,13 @@ export class SiteMetrics {
 
   constructor(version: string, status: () => SiteStatus) {
     const registers = [this.registry];
-    new Gauge({ name: "smfs_build_info", help: "1", labelNames: ["version"], registers }).set(
-      { version },
-      1,
-    );
+    const info = new Gauge({
+      name: "smfs_build_info",
+      help: "1",
+      labelNames: ["version"],
+      registers,
+    });
+    info.set({ version }, 1);
     for (const [name, help, read] of GAUGES) this.gauge(name, help, () => read(status()));
     for (const [name, help, read] of COUNTERS) this.counter(name, help, () => read(status()));
     this.mirrorState(status);
@@ -112,42 +115,45 @@ export class SiteMetrics {
   }
 
   private gauge(name: string, help: string, read: () => number | null | undefined): void {
-    new Gauge({
+    const gauge = new Gauge({
       name,
       help,
-      registers: [this.registry],
+      registers: [],
       collect() {
         const value = read();
         if (typeof value === "number") this.set(value);
         else this.reset();
       },
     });
+    this.registry.registerMetric(gauge);
   }
 
   private counter(name: string, help: string, read: () => number | null | undefined): void {
-    new Counter({
+    const counter = new Counter({
       name,
       help,
-      registers: [this.registry],
+      registers: [],
       collect() {
         this.reset();
         this.inc(read() ?? 0);
       },
     });
+    this.registry.registerMetric(counter);
   }
 
   private mirrorState(status: () => SiteStatus): void {
-    new Gauge({
+    const gauge = new Gauge({
       name: "smfs_mirror_state",
       help: "1 for the state that the mirror connection is in",
       labelNames: ["peer", "state"],
-      registers: [this.registry],
+      registers: [],
       collect() {
         this.reset();
         const { mirror } = status();
         if (mirror !== null) this.set({ peer: mirror.peer, state: mirror.state }, 1);
       },
     });
+    this.registry.registerMetric(gauge);
   }
 }
 

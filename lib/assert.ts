@@ -6,10 +6,6 @@ export function assert(condition: unknown, message: string): asserts condition {
   if (!condition) throw new AssertionFailure(message);
 }
 
-export function unreachable(value: never): never {
-  throw new AssertionFailure(`unreachable case: ${String(value)}`);
-}
-
 class AssertionFailure extends Error {
   override name = "AssertionFailure";
 }

@@ -12,7 +12,7 @@ import { SimulatedDisk } from "./sim/disk.ts";
 import { Pipe } from "./sim/pipe.ts";
 
 export const LOG_ID = Uint8Array.from({ length: 16 }, (_, i) => i + 1);
-export const SEGMENT_BYTES = 64 * 1024;
+const SEGMENT_BYTES = 64 * 1024;
 const MAX_RECORD_BYTES = 16 * 1024;
 export const ONE_WAY_MICROS = 50_000;
 export const SAFE_MICROS = 2_000;

@@ -62,7 +62,8 @@ export class Wan {
     const answered = new Promise<Reply>((resolve) => this.waiting.push(resolve));
     this.child.send(JSON.stringify(command));
     const reply = await Promise.race([answered, this.child.exited.then(() => null)]);
-    if (reply === null) throw new SmfsError("UNREACHABLE", `the WAN ended: ${this.child.lastWords}`);
+    if (reply === null)
+      throw new SmfsError("UNREACHABLE", `the WAN ended: ${this.child.lastWords}`);
     if (!reply.ok) throw new SmfsError("USAGE", `the WAN: ${reply.error ?? "no reason given"}`);
     return reply;
   }

@@ -21,9 +21,9 @@ const TERM = 2 ** 32;
 const OPENED = 2;
 
 export interface PrimaryEvents {
-  onCommitted(level: SyncLevel, micros: number): void;
+  readonly onCommitted: (level: SyncLevel, micros: number) => void;
   /** A later term exists: this site must stop writing. */
-  onFenced(reason: string): void;
+  readonly onFenced: (reason: string) => void;
 }
 
 export interface PrimarySite {
@@ -94,7 +94,7 @@ export function volumeLimits({ store }: Config): Partial<VolumeLimits> {
 }
 
 /** Recovers the log and starts this opening's epoch: from here on no older writer is heard. */
-export function openLogForWriting(
+function openLogForWriting(
   registry: StoreRegistry,
   config: Config,
   time: Clock & Timers,

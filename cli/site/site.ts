@@ -8,7 +8,7 @@ import {
   serveFuse,
   SOLE_WRITER,
 } from "../../logfs/export/fuse/serve.ts";
-import { resolve } from "node:path";
+import { resolve as resolvePath } from "node:path";
 import { messageOf, SmfsError } from "../../lib/errors.ts";
 import type { Logger } from "../../lib/ports.ts";
 import type { FileSystem } from "../../logfs/core/fs/filesystem.ts";
@@ -65,7 +65,7 @@ export class Site {
 
   /** Opens the store, connects, mounts. Throws `SmfsError`, having closed what it had opened. */
   static async start(config: Config, logger: Logger): Promise<Site> {
-    const site = new Site(config, StoreRegistry.open(resolve(config.store.path)), logger);
+    const site = new Site(config, StoreRegistry.open(resolvePath(config.store.path)), logger);
     try {
       await site.openRole();
       await site.openDoors();

@@ -20,7 +20,7 @@ import type { LogReader } from "../../logfs/core/log/api.ts";
 export type OnUnreachable = "block" | "eio" | "degrade";
 
 /** What the committer needs of a mirror: `PrimarySession`, or nothing when there is no mirror. */
-export interface MirrorProgress {
+interface MirrorProgress {
   readonly state: string;
   readonly reason: string;
   readonly safeSequence: number;

@@ -78,6 +78,8 @@ export class PrimarySession implements LinkHandler {
   /** When the newest record that was sent was appended. */
   private lastSentMicros: number | undefined;
   private nextSequence = 0;
+  /** Sent before the connection broke, and not known to have arrived. */
+  private inDoubtBytes = 0;
   private windowBytes = 0;
   private hurriedSequence = 0;
   private reading = false;
@@ -111,7 +113,7 @@ export class PrimarySession implements LinkHandler {
     const unsent = (segment - this.unsent.segment) * segmentBytes + offset - this.unsent.offset;
     return this.nothingUnsent
       ? this.sent.unacknowledgedBytes
-      : unsent + this.sent.unacknowledgedBytes;
+      : unsent + this.sent.unacknowledgedBytes + this.inDoubtBytes;
   }
 
   /**
@@ -189,6 +191,7 @@ export class PrimarySession implements LinkHandler {
     this.cancelRetry?.();
     this.cancelRetry = null;
     this.reader.reset();
+    this.inDoubtBytes += this.sent.unacknowledgedBytes;
     this.sent.clear();
     this.outbox = null;
     this.queuedOffset = 0;
@@ -273,6 +276,7 @@ export class PrimarySession implements LinkHandler {
 
   private startStreaming(common: number): void {
     this.nextSequence = common + 1;
+    this.inDoubtBytes = 0;
     this.safeSequence = common;
     this.durableSequence = common;
     this.enter("streaming", "");
@@ -305,13 +309,17 @@ export class PrimarySession implements LinkHandler {
   private handleOtherPrimary(hello: Hello): void {
     const [ours, theirs] = [termOf(this.options.log.epoch), termOf(hello.epoch)];
     if (theirs > ours) {
-      const reason = `the peer is primary in term ${theirs}, this site wrote in term ${ours}: it was superseded by a promotion`;
+      const reason = superseded(ours, theirs);
       this.enter("fenced", reason);
       this.options.onFenced(reason);
       return;
     }
-    const reason = `this site is the primary in term ${ours}; a primary of term ${theirs} has no place here`;
-    this.send(refuseFrame(theirs < ours ? REFUSAL.fenced : REFUSAL.splitBrain, reason));
+    // The peer reads this as being about itself.
+    const toPeer =
+      theirs < ours
+        ? refuseFrame(REFUSAL.fenced, superseded(theirs, ours))
+        : refuseFrame(REFUSAL.splitBrain, `both sites are primaries of term ${ours}`);
+    this.send(toPeer);
     this.refused(`the peer is a primary too, of term ${theirs}; this site's term is ${ours}`);
   }
 
@@ -419,6 +427,10 @@ export class PrimarySession implements LinkHandler {
     if (taken > 0) link.write(outbox.subarray(0, taken));
     this.outbox = taken === outbox.length ? null : outbox.subarray(taken);
   }
+}
+
+function superseded(term: number, laterTerm: number): string {
+  return `the peer is primary in term ${laterTerm}, this site wrote in term ${term}: it was superseded by a promotion`;
 }
 
 /** Promotions so far (ARCHITECTURE, "Epochs"). */

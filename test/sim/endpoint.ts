@@ -2,12 +2,10 @@
 import { Association } from "../../gateway/core/association.ts";
 import type { TransportConfig } from "../../gateway/core/config.ts";
 import type { LinkHandler } from "../../gateway/core/link.ts";
-import { nodeCrypto } from "../../gateway/udp/crypto.ts";
-import type { CryptoPort } from "../../lib/ports.ts";
 import { Prng } from "../../lib/prng.ts";
 import type { Life } from "./life.ts";
+import { KEY, seededCrypto } from "./transport-world.ts";
 
-const KEY = new Uint8Array(32).fill(42);
 const MAX_DATAGRAM = 65_536;
 
 export class Endpoint {
@@ -27,7 +25,7 @@ export class Endpoint {
   ) {
     this.life = life;
     this.send = send;
-    const options = { role, key: KEY, crypto: seededCrypto(seed), handler, config };
+    const options = { role, key: KEY, crypto: seededCrypto(new Prng(seed)), handler, config };
     const wallOffsetMicros = life.wallMicros() - life.nowMicros();
     this.association = new Association({ ...options, wallOffsetMicros }, life.nowMicros());
   }
@@ -56,20 +54,4 @@ export class Endpoint {
       this.association.handleTimeout(this.life.nowMicros());
     });
   }
-}
-
-/** The real algorithms, with seeded randomness. X25519's public key is the secret with point 9. */
-function seededCrypto(seed: number): CryptoPort {
-  const prng = new Prng(seed);
-  const base = new Uint8Array(32);
-  base[0] = 9;
-  const randomBytes = (length: number): Uint8Array => prng.fill(new Uint8Array(length));
-  return {
-    ...nodeCrypto,
-    randomBytes,
-    generateKeyPair() {
-      const privateKey = randomBytes(32);
-      return { privateKey, publicKey: nodeCrypto.sharedSecret(privateKey, base) };
-    },
-  };
 }

@@ -16,7 +16,7 @@ import type { SimulatedDisk } from "./disk.ts";
 import { Endpoint } from "./endpoint.ts";
 import type { Life } from "./life.ts";
 
-export const LOG_OPTIONS = {
+const LOG_OPTIONS = {
   segmentBytes: 512 * 1024,
   maxRecordBytes: 64 * 1024,
   allocationBytes: 64 * 1024,

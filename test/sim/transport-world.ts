@@ -55,7 +55,7 @@ function tagOf(...parts: readonly Uint8Array[]): number {
 }
 
 /** A byte stream in which every place has its own value, so that order and loss show. */
-export function patternAt(offset: number): number {
+function patternAt(offset: number): number {
   return Math.imul(offset + 1, 0x9e3779b1) >>> 24;
 }
 

@@ -40,7 +40,7 @@ export interface RunSummary {
   readonly packetsLost: number;
 }
 
-export class Violation extends Error {
+class Violation extends Error {
   override name = "Violation";
 }
 
