@@ -1,0 +1,148 @@
+/** Two sites over the emulated WAN: what the mirror shows, and what breaks of all kinds do to it. */
+import { constants } from "node:fs";
+import { mkdir, open, readFile, rm, writeFile } from "node:fs/promises";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { Scene, type TestPath, type TestSite, whyNoMounts } from "./harness.ts";
+
+const NO_MOUNTS = whyNoMounts();
+
+describe.skipIf(NO_MOUNTS)(`two sites${NO_MOUNTS === undefined ? "" : ` (${NO_MOUNTS})`}`, () => {
+  let scene: Scene;
+  let path: TestPath;
+  let mirrorStore: string;
+  let primaryStore: string;
+
+  beforeEach(async () => {
+    scene = new Scene();
+    path = await scene.wan({ loss: "0.5%" });
+    mirrorStore = await scene.mkfs("mirror", "--mirror");
+    primaryStore = await scene.mkfs("primary");
+  });
+  afterEach(() => scene.close());
+
+  const startMirror = (): TestSite =>
+    scene.launch(mirrorStore, "--listen", `127.0.0.1:${path.far}`, "--key-file", scene.key());
+
+  async function startPrimary(...args: readonly string[]): Promise<TestSite> {
+    const link = ["--peer", `127.0.0.1:${path.near}`, "--key-file", scene.key()];
+    return scene.mount(primaryStore, ...link, "--fsync", "remote", ...args);
+  }
+
+  async function startBoth(): Promise<{ primary: TestSite; mirror: TestSite }> {
+    const mirror = startMirror();
+    const primary = await startPrimary();
+    await streaming(primary);
+    await mirror.when("its mount", ({ mount }) => mount !== null);
+    return { primary, mirror };
+  }
+
+  it("the mirror shows a file as soon as its fsync in mode remote has returned", async () => {
+    const { primary, mirror } = await startBoth();
+    for (let number = 0; number < 10; number++) {
+      await writeSynced(primary.at(`file-${number}`), `content ${number}`);
+      expect(await readFile(mirror.at(`file-${number}`), "utf8")).toBe(`content ${number}`);
+    }
+    await rm(primary.at("file-3"));
+    await mkdir(primary.at("folder"));
+    await writeSynced(primary.at("folder", "last"), "x");
+    await expect(readFile(mirror.at("file-3"))).rejects.toMatchObject({ code: "ENOENT" });
+  });
+
+  it("the mirror's mount refuses every change with EROFS", async () => {
+    const { primary, mirror } = await startBoth();
+    await writeSynced(primary.at("file"), "content");
+    await expect(writeFile(mirror.at("new"), "x")).rejects.toMatchObject({ code: "EROFS" });
+    await expect(writeFile(mirror.at("file"), "x")).rejects.toMatchObject({ code: "EROFS" });
+    await expect(rm(mirror.at("file"))).rejects.toMatchObject({ code: "EROFS" });
+    await expect(mkdir(mirror.at("folder"))).rejects.toMatchObject({ code: "EROFS" });
+    expect(await readFile(mirror.at("file"), "utf8")).toBe("content");
+  });
+
+  it("a mirror that died by kill -9 goes on where it was, without a full resend", async () => {
+    const { primary, mirror } = await startBoth();
+    for (let number = 0; number < 200; number++) await writeFile(primary.at(`${number}`), "x");
+    await writeSynced(primary.at("before"), "before");
+    const atDeath = await status(primary);
+    await mirror.crash();
+    await writeFile(primary.at("meanwhile"), "meanwhile");
+
+    const again = startMirror();
+    await writeSynced(primary.at("after"), "after");
+    await again.when("its mount", ({ mount }) => mount !== null);
+    expect(await readFile(again.at("meanwhile"), "utf8")).toBe("meanwhile");
+    expect(await readFile(again.at("0"), "utf8")).toBe("x");
+    const { recordsStreamed = 0 } = (await status(again)).mirror ?? {};
+    expect(recordsStreamed).toBeGreaterThan(0);
+    expect(recordsStreamed).toBeLessThan(50);
+    expect(atDeath.store.headSequence).toBeGreaterThan(200);
+  });
+
+  it("a cut path stops nothing that is local, and what was written meanwhile follows", async () => {
+    const { primary, mirror } = await startBoth();
+    await path.wan.cut();
+    await writeFile(primary.at("meanwhile"), "meanwhile");
+    const down = (each: { mirror: { state: string } | null }): boolean =>
+      each.mirror?.state === "disconnected";
+    const { mirror: seen } = await primary.when("the loss to be noticed", down, 20_000);
+    expect(seen?.reason).toMatch(/\w+ \w+/);
+    expect(seen?.notAtMirrorBytes).toBeGreaterThan(0);
+    expect(await readFile(primary.at("meanwhile"), "utf8")).toBe("meanwhile");
+    await path.wan.restore();
+    await writeSynced(primary.at("after"), "after");
+    expect(await readFile(mirror.at("meanwhile"), "utf8")).toBe("meanwhile");
+    expect(await readFile(mirror.at("after"), "utf8")).toBe("after");
+  });
+
+  it("a primary that died by kill -9 while connected is followed again", async () => {
+    const { primary, mirror } = await startBoth();
+    await writeSynced(primary.at("synced"), "synced");
+    await writeFile(primary.at("written"), "written");
+    await primary.crash();
+    const again = await startPrimary();
+    expect(await readFile(again.at("written"), "utf8")).toBe("written");
+    await writeSynced(again.at("after"), "after");
+    for (const name of ["synced", "written", "after"]) {
+      expect(await readFile(mirror.at(name), "utf8")).toBe(name);
+    }
+  });
+
+  it("the old primary is fenced when it meets the mirror that was promoted", async () => {
+    const { primary, mirror } = await startBoth();
+    await writeSynced(primary.at("old"), "old");
+    const early = await scene.smfs("mirror", "promote", mirrorStore);
+    expect(early.code).toBe(69);
+    expect(early.errors).toContain("still connected");
+
+    await primary.crash();
+    expect(await scene.succeed("mirror", "promote", "--force", mirrorStore)).toContain("primary");
+    await mirror.when("to be writable", ({ mount }) => mount?.readOnly === false);
+    await writeFile(mirror.at("new"), "new");
+    expect(await readFile(mirror.at("old"), "utf8")).toBe("old");
+
+    const old = await startPrimary("--on-unreachable", "eio");
+    const fenced = await old.when("to be fenced", ({ state }) => state === "fenced");
+    expect(fenced.mirror?.reason).toContain("superseded by a promotion");
+    await expect(writeFile(old.at("late"), "x")).rejects.toMatchObject({ code: "EROFS" });
+    expect(await readFile(old.at("old"), "utf8")).toBe("old");
+    expect(await readFile(mirror.at("new"), "utf8")).toBe("new");
+  });
+});
+
+async function streaming(primary: TestSite): Promise<void> {
+  await primary.when("the mirror to follow", ({ mirror }) => mirror?.state === "streaming");
+}
+
+async function status(site: TestSite): ReturnType<TestSite["when"]> {
+  return site.when("its status", () => true);
+}
+
+/** Returns when the file is as safe as the mount's fsync says. */
+async function writeSynced(path: string, content: string): Promise<void> {
+  const file = await open(path, constants.O_CREAT | constants.O_WRONLY | constants.O_TRUNC);
+  try {
+    await file.writeFile(content);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+}
