@@ -38,8 +38,12 @@ const replacement: fc.Arbitrary<Change[]> = fc
   ]);
 const changes = fc.oneof({ weight: 3, arbitrary: puts }, { weight: 2, arbitrary: replacement });
 
-/** What happens next: operations begun at once, a checkpoint, or the end of the process. */
-type Step = { operations: Change[][] } | "checkpoint" | "reopen";
+/** What happens next: operations begun at once, a checkpoint, the end of the process, or of the power. */
+type Step =
+  | { operations: Change[][] }
+  | { powerAfterMicros: number; seed: number }
+  | "checkpoint"
+  | "reopen";
 
 const step: fc.Arbitrary<Step> = fc.oneof(
   {
@@ -50,6 +54,10 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   },
   { weight: 1, arbitrary: fc.constantFrom<Step>("checkpoint", "reopen") },
 );
+const powerLoss: fc.Arbitrary<Step> = fc.record({
+  powerAfterMicros: fc.nat({ max: 10_000 }),
+  seed: fc.nat(),
+});
 const history = fc.array(step, { minLength: 10, maxLength: 40, size: "max" });
 
 interface Done {
@@ -58,15 +66,37 @@ interface Done {
 }
 
 /** Runs a history; gives its operations in the order of their records. */
-async function live(world: VolumeWorld, steps: readonly Step[]): Promise<Done[]> {
+async function live(
+  world: VolumeWorld,
+  steps: readonly Step[],
+  tally = { lost: 0 },
+): Promise<Done[]> {
   const done: Done[] = [];
   for (const next of steps) {
     if (next === "checkpoint") world.volume.checkpoint();
     else if (next === "reopen") await world.reopen();
+    else if ("seed" in next) tally.lost += await losePower(world, next, done);
     else await world.finish(Promise.all(next.operations.map((one) => change1(world, one, done))));
     if (next === "checkpoint") expect(world.volume.statistics.dirtyBytes).toBe(0);
   }
   return done.toSorted((a, b) => a.sequence - b.sequence);
+}
+
+/** Forgets the operations whose records were lost; they are the last ones, and none was durable. */
+async function losePower(
+  world: VolumeWorld,
+  { powerAfterMicros, seed }: { powerAfterMicros: number; seed: number },
+  done: Done[],
+): Promise<number> {
+  world.clock.advance(powerAfterMicros);
+  const { durableSequence } = world.log;
+  await world.losePower(seed);
+  const { sequence: last } = world.log.head;
+  expect(last).toBeGreaterThanOrEqual(durableSequence);
+  const kept = done.filter(({ sequence }) => sequence <= last);
+  const lost = done.length - kept.length;
+  done.splice(0, done.length, ...kept);
+  return lost;
 }
 
 async function change1(world: VolumeWorld, wanted: Change[], done: Done[]): Promise<void> {
@@ -109,6 +139,26 @@ test("whatever is missed, checkpointed and reopened, a volume is the map its rec
     }),
     { numRuns: 40, endOnFailure: true },
   );
+});
+
+test("after the power was lost, a volume is what the records that are left make", async () => {
+  const withPowerLoss = fc.array(fc.oneof({ weight: 5, arbitrary: step }, powerLoss), {
+    minLength: 10,
+    maxLength: 30,
+    size: "max",
+  });
+  const tally = { lost: 0 };
+  await fc.assert(
+    fc.asyncProperty(withPowerLoss, fc.nat(), async (steps, seed) => {
+      const world = new VolumeWorld(TIGHT);
+      await world.durable();
+      const done = await live(world, [...steps, { powerAfterMicros: 0, seed }], tally);
+      expect(await linesIn(world, world.volume)).toEqual(modelAfter(done, Infinity).lines());
+      await expectExactAccounts(world);
+    }),
+    { numRuns: 30, endOnFailure: true },
+  );
+  expect(tally.lost).toBeGreaterThan(30);
 });
 
 test("the history runs through misses, several levels and several checkpoints", async () => {

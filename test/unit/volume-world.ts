@@ -1,7 +1,7 @@
 /** A volume on a simulated disk in virtual time, and a plain sorted map to compare it with. */
 import { formatVolume, openVolume } from "../../logfs/core/fs/volume-open.ts";
 import type { Transaction, Volume } from "../../logfs/core/fs/api.ts";
-import type { NodeReference, Slot } from "../../logfs/core/fs/node.ts";
+import type { Slot } from "../../logfs/core/fs/node.ts";
 import { ChildItem, LeafItem, NodeHeader } from "../../logfs/core/fs/node.ts";
 import type { Tree } from "../../logfs/core/fs/tree.ts";
 import type { TreeVolume, VolumeLimits } from "../../logfs/core/fs/volume.ts";
@@ -13,7 +13,7 @@ import { VirtualClock } from "../sim/clock.ts";
 import { SimulatedDisk } from "../sim/disk.ts";
 
 export const LOG_ID = Uint8Array.from({ length: 16 }, (_, i) => i + 1);
-export const VOLUME_ID = Uint8Array.from({ length: 16 }, (_, i) => 200 + i);
+const VOLUME_ID = Uint8Array.from({ length: 16 }, (_, i) => 200 + i);
 
 export interface WorldOptions {
   readonly nodeBytes?: number;
@@ -79,6 +79,16 @@ export class VolumeWorld {
   async reopen(): Promise<void> {
     await this.durable();
     this.disk.killProcess(new Prng(1));
+    await this.recover();
+  }
+
+  /** The power goes; what was not synced is kept or lost as `seed` says. */
+  async losePower(seed: number): Promise<void> {
+    this.disk.crash(new Prng(seed));
+    await this.recover();
+  }
+
+  private async recover(): Promise<void> {
     const recovered = Log.recover(this.disk, this.logOptions, this.clock);
     if (!recovered.ok) throw recovered.failure;
     this.log = recovered.log;
@@ -180,9 +190,4 @@ export function flawsOf(tree: Tree): string[] {
 
 function compare(a: readonly number[], b: readonly number[]): number {
   return (a[0] as number) - (b[0] as number) || (a[1] as number) - (b[1] as number);
-}
-
-export function referenceOf(slot: Slot): NodeReference {
-  if (slot.reference === null) throw new Error("the node is dirty");
-  return slot.reference;
 }

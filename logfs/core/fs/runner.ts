@@ -98,7 +98,9 @@ export class Runner {
   }
 
   private place(slot: Slot, reference: NodeReference, block: Uint8Array): void {
-    slot.node = decodeNode(block, reference, slot.level);
+    // A view into the log's tail would keep megabytes there for a node of some kilobytes.
+    const own = block.length < block.buffer.byteLength ? block.slice() : block;
+    slot.node = decodeNode(own, reference, slot.level);
     slot.referenced = true;
     this.cache.charge(slot);
   }
