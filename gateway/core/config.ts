@@ -32,6 +32,8 @@ export const DEFAULT_CONFIG: TransportConfig = {
   code: DEFAULT_CODE,
 };
 
+/** What every receiver takes before its first ack says more: part of the protocol. */
+export const INITIAL_WINDOW_BYTES = 2 ** 20;
 /** RFC 791: every host takes 576-byte packets, so less is never needed. */
 export const MIN_DATAGRAM_BYTES = 576;
 /** The code's accumulators hold one packet of an Ethernet frame. */
@@ -45,6 +47,7 @@ export function transportConfig(overrides: Partial<TransportConfig>): TransportC
     datagramBytes >= MIN_DATAGRAM_BYTES && datagramBytes <= MAX_DATAGRAM_BYTES,
     `datagramBytes is ${datagramBytes}, not ${MIN_DATAGRAM_BYTES} to ${MAX_DATAGRAM_BYTES}`,
   );
+  assert(config.receiveWindowBytes >= INITIAL_WINDOW_BYTES, "the peer assumes a window of 1 MiB");
   assert(config.rateBitsPerSecond > 0, "rateBitsPerSecond is above zero");
   assert(config.targetRisk > 0 && config.targetRisk < 1, "targetRisk lies between 0 and 1");
   assert(config.keepAliveMicros < config.deadAfterMicros, "keep-alive comes before death");

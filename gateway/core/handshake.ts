@@ -23,7 +23,7 @@ export interface HandshakeSecrets {
   readonly authentication: Uint8Array;
 }
 
-export interface SessionKeys {
+interface SessionKeys {
   readonly send: Uint8Array;
   readonly receive: Uint8Array;
 }

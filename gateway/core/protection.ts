@@ -7,7 +7,7 @@ export const MAX_COPIES = 7;
 export const MAX_DEPTH = 3;
 
 /** Bit fields of a class. */
-export const FIELD = {
+const FIELD = {
   layers: { shift: 0, bits: 4 },
   spread: { shift: 4, bits: 4 },
   depth: { shift: 8, bits: 2 },

@@ -8,7 +8,7 @@
 import { ByteRing } from "./byte-ring.ts";
 
 /** Holes in the window at once; one hole a millisecond for a second. */
-export const MAX_RUNS = 1024;
+const MAX_RUNS = 1024;
 
 export class Reassembly {
   private readonly ring: ByteRing;

@@ -15,7 +15,7 @@ import { LossMeter } from "./loss-meter.ts";
 import { Ack, DataHeader, INNER, MAX_BITMAP_BYTES, RepairHeader, StreamFrame } from "./packets.ts";
 import { Reassembly } from "./reassembly.ts";
 
-export const ACK_PACKETS = 16;
+const ACK_PACKETS = 16;
 export const ACK_DELAY_MICROS = 2_000;
 const HOLE_ACK_MICROS = 25_000;
 /** No sender is this far ahead of what it was told: 40 seconds at 100,000 packets a second. */

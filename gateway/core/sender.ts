@@ -8,7 +8,7 @@
 import { SmfsError } from "../../lib/errors.ts";
 import { viewOf } from "../../lib/codec.ts";
 import { ByteRing } from "./byte-ring.ts";
-import type { TransportConfig } from "./config.ts";
+import { INITIAL_WINDOW_BYTES, type TransportConfig } from "./config.ts";
 import { CopyPlan } from "./copies.ts";
 import type { Counters } from "./counters.ts";
 import { Flight, type LossRule } from "./flight.ts";
@@ -29,8 +29,6 @@ import { ACK_DELAY_MICROS } from "./receiver.ts";
 import { RoundTrip } from "./rtt.ts";
 import { type CoverageEnds, Safety } from "./safety.ts";
 
-/** What every receiver takes before its first ack says more. */
-export const INITIAL_WINDOW_BYTES = 2 ** 20;
 /** Ids left when a session is ended for a new one: they must not wrap. */
 const LAST_ID = 2 ** 32 - 2 ** 20;
 /** Time for repairs to be made and taken in before a packet counts as lost, microseconds. */
