@@ -93,6 +93,8 @@ export interface OpenOptions {
   readonly write: boolean;
   readonly append: boolean;
   readonly truncate: boolean;
+  /** Opened to be run (execve): needs the right to execute in place of the right to read. */
+  readonly execute?: boolean;
 }
 
 /** Linux's renameat2 flags. */

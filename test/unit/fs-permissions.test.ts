@@ -102,6 +102,18 @@ describe("access, open and directories", () => {
       { f: 0o644 },
       ({ fs, f }) => fs.open(OTHER, f, { ...READ, truncate: true }),
     ],
+    [
+      "open to run what may only be run",
+      "ok",
+      { f: 0o711 },
+      ({ fs, f }) => fs.open(OTHER, f, { ...READ, execute: true }),
+    ],
+    [
+      "open to run what may only be read",
+      "EACCES",
+      { f: 0o744 },
+      ({ fs, f }) => fs.open(OTHER, f, { ...READ, execute: true }),
+    ],
     ["open a directory", "ok", {}, ({ fs, d }) => fs.open(OTHER, d, READ)],
     ["creating without write", "EACCES", {}, ({ fs, d }) => fs.mkdir(OTHER, d, name("n"), 0o755)],
     [

@@ -25,7 +25,8 @@ export function checkOpen(
   const writes = options.write || options.truncate;
   if (typeOf(item.mode) === S_IFLNK) fail("ELOOP");
   if (isDirectory(item.mode) && writes) fail("EISDIR");
-  requireAccess(item, caller, (options.read ? R_OK : 0) | (writes ? W_OK : 0));
+  const reading = options.execute === true ? X_OK : R_OK;
+  requireAccess(item, caller, (options.read ? reading : 0) | (writes ? W_OK : 0));
   return attributesOf(inode, item);
 }
 
