@@ -27,6 +27,11 @@ const LOG_ID = Uint8Array.from({ length: 16 }, (_, i) => i + 1);
 const VOLUME_ID = new Uint8Array(16).fill(3);
 const TERM = 2 ** 32;
 
+/** The disaster came before the mirror had anything to show. */
+export class NoFileSystem extends Error {
+  override name = "NoFileSystem";
+}
+
 export type Send = (datagram: Uint8Array) => void;
 
 /** Makes the primary's file system on an empty disk. */
@@ -59,7 +64,7 @@ export async function openWritable(
   const { log } = recovered;
   const term = Math.floor(log.epoch / TERM);
   log.startEpoch(how.promote ? (term + 1) * TERM : log.epoch + 1, how.promote ? 3 : 2);
-  if (log.checkpoint === null) throw new Error("the log holds no file system");
+  if (log.checkpoint === null) throw new NoFileSystem("the first checkpoint has not arrived");
   const environment = { clock: life, space: () => disk.space(), limits: LIMITS };
   return { log, volume: await openVolume(log, log.checkpoint, environment) };
 }
