@@ -101,6 +101,8 @@ export const O_RDONLY = 0;
 export const O_WRONLY = 0o1;
 export const O_EXCL = 0o200;
 export const O_TRUNC = 0o1000;
+/** __FMODE_EXEC (include/linux/fs.h): the kernel opens the file to execute it. */
+export const FMODE_EXEC = 0x20;
 export const O_APPEND = 0o2000;
 export const O_DSYNC = 0o10000;
 export const O_SYNC = 0o4010000;

@@ -12,6 +12,7 @@ function optionsOf(flags: number): OpenOptions {
     write: mode !== abi.O_RDONLY,
     append: (flags & abi.O_APPEND) !== 0,
     truncate: (flags & abi.O_TRUNC) !== 0,
+    execute: (flags & abi.FMODE_EXEC) !== 0,
   };
 }
 
