@@ -3,9 +3,18 @@
  * kept); 64 wrong usage (sysexits.h EX_USAGE); 69 something needed is not there; 70 a bug of ours;
  * 74 input or output failed; 77 no permission; 78 the configuration is wrong.
  */
-import { type ErrorCode, SmfsError } from "../lib/errors.ts";
+import { type ErrorCode, messageOf, SmfsError } from "../lib/errors.ts";
 
-export const EXIT = { done: 0, no: 1, usage: 64, unavailable: 69, bug: 70, io: 74, config: 78 };
+export const EXIT = {
+  done: 0,
+  no: 1,
+  usage: 64,
+  unavailable: 69,
+  bug: 70,
+  io: 74,
+  permission: 77,
+  config: 78,
+};
 
 const CODE_OF: Record<ErrorCode, number> = {
   DAMAGED: EXIT.io,
@@ -22,7 +31,7 @@ const CODE_OF: Record<ErrorCode, number> = {
   CONFIG: EXIT.config,
   USAGE: EXIT.usage,
   UNSUPPORTED: EXIT.unavailable,
-  NOT_PERMITTED: 77,
+  NOT_PERMITTED: EXIT.permission,
   TOO_LARGE: EXIT.usage,
   NOT_FOUND: EXIT.unavailable,
 };
@@ -34,6 +43,27 @@ export function reportFailure(error: unknown): void {
     process.exitCode = CODE_OF[error.code];
     return;
   }
+  if (isSystemError(error)) {
+    process.stderr.write(`smfs: ${error.message}\n`);
+    const forbidden = error.code === "EACCES" || error.code === "EPERM";
+    process.exitCode = forbidden ? EXIT.permission : EXIT.io;
+    return;
+  }
   process.stderr.write(`smfs: ${error instanceof Error ? error.stack : String(error)}\n`);
   process.exitCode = EXIT.bug;
+}
+
+/** What Node throws for a system call that failed: no bug of ours, and its message says which file. */
+function isSystemError(error: unknown): error is NodeJS.ErrnoException {
+  return error instanceof Error && "syscall" in error && "code" in error;
+}
+
+/** Reads the text of a flag; what is wrong with it is wrong usage, and names the flag. */
+export function parseFlag<T>(flag: string, text: string, parse: (text: string) => T): T {
+  try {
+    return parse(text);
+  } catch (error) {
+    if (!(error instanceof SmfsError)) throw error;
+    throw new SmfsError("USAGE", `${flag}: ${messageOf(error)}`, error);
+  }
 }

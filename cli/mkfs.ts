@@ -11,6 +11,7 @@ import { resolveOptions } from "../logfs/core/log/options.ts";
 import { StoreRegistry } from "../logfs/log/registry.ts";
 import { FileSegmentStore } from "../logfs/log/store.ts";
 import { systemTime } from "../sys/time.ts";
+import { parseFlag } from "./exit.ts";
 import { closeLog } from "./site/primary.ts";
 
 const CREATED = 1;
@@ -38,9 +39,9 @@ async function mkfs(path: string, flags: { mirror?: true; segmentSize: string })
     process.stdout.write(`${path}: an empty mirror; mount it with --listen and --key-file\n`);
     return;
   }
-  const { segmentBytes, maxRecordBytes } = resolveOptions({
-    segmentBytes: parseSize(flags.segmentSize),
-  });
+  const { segmentBytes, maxRecordBytes } = parseFlag("--segment-size", flags.segmentSize, (text) =>
+    resolveOptions({ segmentBytes: parseSize(text) }),
+  );
   const registry = StoreRegistry.create(path, "primary");
   const placement = registry.createLog(segmentBytes, maxRecordBytes);
   const store = new FileSegmentStore(placement.directory);

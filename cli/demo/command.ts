@@ -7,7 +7,7 @@ import { fileURLToPath } from "node:url";
 import { Command, Option } from "commander";
 import { SmfsError } from "../../lib/errors.ts";
 import { parseDuration, parseRate, parseShare } from "../../lib/units.ts";
-import { EXIT } from "../exit.ts";
+import { EXIT, parseFlag } from "../exit.ts";
 import { runDisaster } from "./disaster.ts";
 import { runLive } from "./live.ts";
 import { type Mode, World } from "./world.ts";
@@ -83,10 +83,10 @@ async function demo(flags: DemoFlags): Promise<void> {
 }
 
 function checkFlags(flags: DemoFlags): void {
-  parseShare(flags.loss);
-  parseDuration(flags.delay);
-  parseRate(flags.rate);
-  if (parseDuration(flags.duration) < 1e6) {
+  parseFlag("--loss", flags.loss, parseShare);
+  parseFlag("--delay", flags.delay, parseDuration);
+  parseFlag("--rate", flags.rate, parseRate);
+  if (parseFlag("--duration", flags.duration, parseDuration) < 1e6) {
     throw new SmfsError("USAGE", `--duration ${flags.duration} is shorter than 1s`);
   }
   if (!existsSync(flags.tree) || !statSync(flags.tree).isDirectory()) {

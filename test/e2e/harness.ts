@@ -5,6 +5,7 @@
  * processes, detaches the mounts and removes the directory, whatever happened before.
  */
 import { accessSync, constants, existsSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { open } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -202,5 +203,16 @@ export class TestSite {
     await scene.succeed("umount", this.point);
     await this.child.exited;
     return this.child.process.exitCode;
+  }
+}
+
+/** Returns when the file is as safe as the mount's fsync says. */
+export async function writeSynced(path: string, content: string): Promise<void> {
+  const file = await open(path, "w");
+  try {
+    await file.writeFile(content);
+    await file.sync();
+  } finally {
+    await file.close();
   }
 }

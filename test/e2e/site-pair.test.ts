@@ -1,8 +1,7 @@
 /** Two sites over the emulated WAN: what the mirror shows, and what breaks of all kinds do to it. */
-import { constants } from "node:fs";
-import { mkdir, open, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { Scene, type TestPath, type TestSite, whyNoMounts } from "./harness.ts";
+import { Scene, type TestPath, type TestSite, whyNoMounts, writeSynced } from "./harness.ts";
 
 const NO_MOUNTS = whyNoMounts();
 
@@ -134,15 +133,4 @@ async function streaming(primary: TestSite): Promise<void> {
 
 async function status(site: TestSite): ReturnType<TestSite["when"]> {
   return site.when("its status", () => true);
-}
-
-/** Returns when the file is as safe as the mount's fsync says. */
-async function writeSynced(path: string, content: string): Promise<void> {
-  const file = await open(path, constants.O_CREAT | constants.O_WRONLY | constants.O_TRUNC);
-  try {
-    await file.writeFile(content);
-    await file.sync();
-  } finally {
-    await file.close();
-  }
 }
