@@ -5,7 +5,7 @@ import { SmfsError } from "../lib/errors.ts";
 import { StoreRegistry } from "../logfs/log/registry.ts";
 import { fuserunmount } from "../sys/fusermount.ts";
 import { unmount } from "../sys/mount.ts";
-import { type Config, configFrom, type FlagValues } from "./config.ts";
+import { configFrom, type FlagValues } from "./config.ts";
 import { askControl } from "./control.ts";
 import { reportFailure } from "./exit.ts";
 import { mountPointOf, storeOf } from "./mountpoints.ts";
@@ -57,24 +57,34 @@ async function mount(
   directory: string | undefined,
   flags: FlagValues,
 ): Promise<void> {
+  const site = await startSite(store, directory, flags);
+  announce(site);
+  await site.ended;
+  // Sockets and worker threads of libraries must not keep a finished site alive.
+  process.exit(process.exitCode);
+}
+
+/** The site that the flags describe, ended by SIGINT and SIGTERM. */
+export async function startSite(
+  store: string | undefined,
+  directory: string | undefined,
+  flags: FlagValues,
+): Promise<Site> {
   const config = configFrom(flags, store, directory);
   const logger = pino(
     { level: config.log.level, base: { site: config.store.path } },
     pino.destination({ dest: config.log.file ?? 2, sync: true }),
   );
   const site = await Site.start(config, logger);
-  announce(site, config);
   for (const signal of ["SIGINT", "SIGTERM"] as const) {
     process.on(signal, () => void site.stop().catch(reportFailure));
   }
-  await site.ended;
-  // Sockets and worker threads of libraries must not keep a finished site alive.
-  process.exit(process.exitCode);
+  return site;
 }
 
-function announce(site: Site, config: Config): void {
+function announce(site: Site): void {
   const where = site.mount?.mountpoint ?? "not mounted yet";
-  process.stdout.write(`${config.store.path}: ${site.registry.role}, ${where}\n`);
+  process.stdout.write(`${site.config.store.path}: ${site.registry.role}, ${where}\n`);
 }
 
 async function umount(path: string, flags: { lazy?: true }): Promise<void> {

@@ -8,9 +8,10 @@ import { Command, Option } from "commander";
 import { SmfsError } from "../../lib/errors.ts";
 import { parseDuration, parseRate, parseShare } from "../../lib/units.ts";
 import { EXIT, parseFlag } from "../exit.ts";
+import { whyNoMount } from "./access.ts";
 import { runDisaster } from "./disaster.ts";
 import { runLive } from "./live.ts";
-import { type Mode, World } from "./world.ts";
+import { type Mode, World, type WorldOptions } from "./world.ts";
 
 /** What there is thousands of on every machine that runs this: the packages it was built with. */
 const DEFAULT_TREE = fileURLToPath(new URL("../../../node_modules", import.meta.url));
@@ -19,7 +20,7 @@ interface DemoFlags {
   readonly scenario: "live" | "disaster";
   readonly mode: Mode;
   readonly loss: string;
-  readonly burst?: number;
+  readonly burst: number | undefined;
   readonly delay: string;
   readonly rate: string;
   readonly tree: string;
@@ -54,32 +55,44 @@ export function demoCommand(): Command {
 
 async function demo(flags: DemoFlags): Promise<void> {
   checkFlags(flags);
-  const say = (line: string): void => {
-    process.stderr.write(`${line}\n`);
-  };
-  // The paper's disaster raises the loss at the end; until then the line has half of it.
-  const disaster = flags.scenario === "disaster";
-  const loss = disaster ? String(parseShare(flags.loss) / 2) : flags.loss;
-  const { mode, delay, rate, seed } = flags;
-  const world = new World({ mode, delay, rate, seed, loss, burst: flags.burst });
+  const options = await worldOptions(flags);
+  const world = new World(options);
   const stopped = onSignal(() => world.close());
   try {
-    if (!disaster) {
-      await runLive(world, stopped);
-      return;
-    }
-    const options = { mode, delay, rate, seed, loss, burst: flags.burst, tree: flags.tree };
-    const report = await runDisaster(world, {
-      ...options,
-      finalLoss: flags.loss,
-      messagesMillis: parseDuration(flags.duration) / 1000,
-      say,
-    });
-    process.stdout.write(flags.json ? `${JSON.stringify(report)}\n` : summary(report));
-    if (!report.promiseKept) process.exitCode = EXIT.no;
+    if (flags.scenario === "live") await runLive(world, stopped);
+    else await disaster(world, options, flags);
   } finally {
     await world.close();
   }
+}
+
+async function worldOptions(flags: DemoFlags): Promise<WorldOptions> {
+  const reason = await whyNoMount();
+  if (reason !== undefined) {
+    say(`cannot mount here, so everything goes through the library instead: ${reason}`);
+  }
+  // The paper's disaster raises the loss at the end; until then the line has half of it.
+  const isDisaster = flags.scenario === "disaster";
+  const loss = isDisaster ? String(parseShare(flags.loss) / 2) : flags.loss;
+  const access = reason === undefined ? "fuse" : "library";
+  const { mode, delay, rate, seed, burst } = flags;
+  return { access, mode, delay, rate, seed, loss, burst };
+}
+
+async function disaster(world: World, options: WorldOptions, flags: DemoFlags): Promise<void> {
+  const report = await runDisaster(world, {
+    ...options,
+    tree: flags.tree,
+    finalLoss: flags.loss,
+    messagesMillis: parseDuration(flags.duration) / 1000,
+    say,
+  });
+  process.stdout.write(flags.json ? `${JSON.stringify(report)}\n` : summary(report));
+  if (!report.promiseKept) process.exitCode = EXIT.no;
+}
+
+function say(line: string): void {
+  process.stderr.write(`${line}\n`);
 }
 
 function checkFlags(flags: DemoFlags): void {

@@ -1,24 +1,18 @@
 /**
  * The rolling disaster of SMFS §5.3, on real input and with real processes:
  *
- *   1. a directory tree is copied into the mount with cp and closed by a barrier (an fsync of the
- *      mount's root in the chosen mode), while a second writer appends 4 kB messages, each synced;
+ *   1. a directory tree is copied into the primary (with cp, through its mount) and closed by a barrier
+ *      (an fsync of the root in the chosen mode), while a second writer appends 4 kB messages, each synced;
  *   2. for the last half second the WAN loses more; then it is cut (what is on the wire travels on)
  *      and every process of the primary site is killed with SIGKILL;
  *   3. the mirror is promoted, mounted and compared with a record kept outside both sites.
  */
-import { spawn } from "node:child_process";
-import { open, readFile } from "node:fs/promises";
-import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { SmfsError } from "../../lib/errors.ts";
 import type { SiteStatus, WanStatus } from "../../web/status-types.ts";
-import { countMessages } from "./messages.ts";
 import { Child, pause, until } from "./processes.ts";
 import { countIdentical, recordTree, type TreeRecord } from "./tree.ts";
 import type { World, WorldOptions } from "./world.ts";
 
-const WRITER = fileURLToPath(new URL("./writer.js", import.meta.url));
 /** Loss is raised for this long before the site is lost (SMFS §5.3). */
 const LOSS_RAISED_MILLIS = 500;
 
@@ -34,6 +28,8 @@ export interface DisasterOptions extends WorldOptions {
 export interface DisasterReport {
   readonly schemaVersion: 1;
   readonly mode: string;
+  /** How the file systems were used: mounted, or through the library. */
+  readonly access: "fuse" | "library";
   readonly messagesSent: number;
   readonly messagesAcknowledged: number;
   /** Acknowledged and not at the mirror. */
@@ -82,27 +78,22 @@ export async function runDisaster(world: World, options: DisasterOptions): Promi
   say("starting two sites and the WAN between them");
   await world.start();
   const acknowledgements = new Acknowledgements();
-  const messageFile = "messages.log";
-  const writer = world.startProgram("the message writer", WRITER, [
-    join(world.primary.mountPoint, messageFile),
-    options.mode,
-  ]);
-  writer.eachLine((line) => acknowledgements.note(line));
+  const { access } = world;
+  await access.startMessages((line) => acknowledgements.note(line));
 
-  say(`copying ${expected.files} files, ${expected.bytes} bytes, with cp -a`);
+  say(`copying ${expected.files} files, ${expected.bytes} bytes`);
   const copyStarted = Date.now();
-  await copyTree(options.tree, join(world.primary.mountPoint, "tree"));
-  await barrier(world.primary.mountPoint);
+  await access.copy(options.tree);
   const copySeconds = (Date.now() - copyStarted) / 1000;
   say(`copied and acknowledged in mode ${options.mode} after ${copySeconds.toFixed(1)} s`);
 
   await pause(Math.max(0, options.messagesMillis - LOSS_RAISED_MILLIS));
-  const before = await loseTheSite(world, writer, options);
+  const before = await loseTheSite(world, options);
   say(`the primary site is gone; ${acknowledgements.count} messages were acknowledged`);
 
   const mirrorStatus = await promote(world, options);
-  const found = await recordTree(join(world.mirror.mountPoint, "tree"));
-  const messages = countMessages(await readFile(join(world.mirror.mountPoint, messageFile)));
+  const found = await access.recordCopy();
+  const messages = await access.countMessages();
   await world.stopMirror();
   const mirrorConsistent = await check(world.mirror.store, say);
 
@@ -113,43 +104,23 @@ export async function runDisaster(world: World, options: DisasterOptions): Promi
   });
 }
 
-async function copyTree(source: string, target: string): Promise<void> {
-  // Ordinary tools: cp -a, as an administrator would.
-  const copy = spawn("cp", ["-a", source, target], { stdio: ["ignore", "ignore", "inherit"] });
-  const code = await new Promise((resolve, reject) => {
-    copy.once("error", reject);
-    copy.once("exit", resolve);
-  });
-  if (code !== 0) throw new SmfsError("IO", `cp -a ${source} ended with exit code ${String(code)}`);
-}
-
-async function barrier(mountPoint: string): Promise<void> {
-  const root = await open(mountPoint, "r");
-  try {
-    await root.sync();
-  } finally {
-    await root.close();
-  }
-}
-
 interface LastSight {
   readonly primaryStatus: SiteStatus;
   readonly wan: WanStatus;
 }
 
 /** Loss rises, the WAN is cut, every process of the site dies. */
-async function loseTheSite(
-  world: World,
-  writer: Child,
-  options: DisasterOptions,
-): Promise<LastSight> {
+async function loseTheSite(world: World, options: DisasterOptions): Promise<LastSight> {
   await world.wan.setLoss(options.finalLoss, options.burst);
   options.say(`the WAN now loses ${options.finalLoss}; the site dies in ${LOSS_RAISED_MILLIS} ms`);
   await pause(LOSS_RAISED_MILLIS);
-  if (writer.ended) throw new SmfsError("IO", `the writer ended early: ${writer.lastWords}`);
+  const early = world.access.programs.find((program) => program.ended);
+  if (early !== undefined) {
+    throw new SmfsError("IO", `${early.name} ended early: ${early.lastWords}`);
+  }
   const primaryStatus = await world.status("primary");
   if (primaryStatus === undefined) throw new SmfsError("UNREACHABLE", "the primary is not there");
-  const dead = world.killPrimary([writer]);
+  const dead = world.killPrimary();
   await world.wan.cut();
   await dead;
   return { primaryStatus, wan: await world.wan.statistics() };
@@ -169,9 +140,6 @@ async function promote(world: World, options: DisasterOptions): Promise<SiteStat
   if (status === undefined) throw new SmfsError("UNREACHABLE", "the mirror is not there");
   say(`promoting the mirror at record ${status.store.headSequence}`);
   await world.promoteMirror();
-  await until("waiting for the promoted mount", [], async () =>
-    (await world.status("mirror"))?.mount?.readOnly === false ? true : undefined,
-  );
   return status;
 }
 
@@ -206,6 +174,7 @@ function report(options: DisasterOptions, outcome: Outcome): DisasterReport {
   return {
     schemaVersion: 1,
     mode: options.mode,
+    access: options.access,
     messagesSent: Math.max(acknowledgements.count + 1, messages),
     messagesAcknowledged: acknowledgements.count,
     messagesLost,

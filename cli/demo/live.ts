@@ -8,6 +8,8 @@ import { pause } from "./processes.ts";
 import type { World } from "./world.ts";
 
 const REFRESH_MILLIS = 1000;
+/** Files that a demonstration without mounts writes, over and over. */
+const SAMPLES = 100;
 
 export async function runLive(world: World, stopped: Promise<void>): Promise<void> {
   process.stdout.write("starting two sites and the WAN between them …\n");
@@ -21,8 +23,8 @@ export async function runLive(world: World, stopped: Promise<void>): Promise<voi
   });
   process.stdout.write(
     [
-      `  primary  ${world.primary.mountPoint}   (read-write: put files here)`,
-      `  mirror   ${world.mirror.mountPoint}   (read-only: see them arrive)`,
+      `  primary  ${world.access.describe(world.primary)}`,
+      `  mirror   ${world.access.describe(world.mirror)}`,
       `  status   ${server.url}`,
       "  Ctrl-C ends everything and leaves nothing behind.",
       "",
@@ -33,7 +35,8 @@ export async function runLive(world: World, stopped: Promise<void>): Promise<voi
     ended = true;
   });
   let previousBytes = 0;
-  while (!ended) {
+  for (let sample = 0; !ended; sample++) {
+    await world.access.writeSample(sample % SAMPLES);
     current = await look(world);
     const primary = current.sites[0];
     if (primary !== undefined) {

@@ -8,11 +8,28 @@ import { Prng } from "../../lib/prng.ts";
 export const MESSAGE_BYTES = 4096;
 const CHECKSUM_AT = MESSAGE_BYTES - 4;
 
-export function encodeMessage(out: Buffer, sequence: number): void {
+function encodeMessage(out: Buffer, sequence: number): void {
   const prng = new Prng(sequence);
   out.writeUInt32LE(sequence, 0);
   for (let at = 4; at < CHECKSUM_AT; at += 4) out.writeUInt32LE(prng.u32(), at);
   out.writeUInt32LE(crc32c(out.subarray(0, CHECKSUM_AT)), CHECKSUM_AT);
+}
+
+/**
+ * Appends one message after the other until `append` (which returns when the message is
+ * acknowledged) throws; tells of each by a line: its number, and microseconds that it took.
+ */
+export async function appendMessages(
+  append: (message: Buffer) => Promise<void> | void,
+  tell: (line: string) => void,
+): Promise<never> {
+  const message = Buffer.alloc(MESSAGE_BYTES);
+  for (let sequence = 0; ; sequence++) {
+    encodeMessage(message, sequence);
+    const started = process.hrtime.bigint();
+    await append(message);
+    tell(`${sequence} ${Number((process.hrtime.bigint() - started) / 1000n)}`);
+  }
 }
 
 /** How many whole, right messages the file holds, from the first on, in order. */

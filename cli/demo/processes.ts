@@ -78,6 +78,44 @@ export class Child {
   }
 }
 
+/** What a process answers to a line. */
+interface Reply {
+  readonly ok: boolean;
+  readonly error?: string;
+}
+
+/**
+ * Commands as JSON, one a line, answered in order. Lines that are no answer (they have no `ok`) are
+ * what the process tells by itself.
+ */
+export class Dialogue {
+  private readonly child: Child;
+  /** Who waits for an answer, in the order of the questions. */
+  private readonly waiting: ((reply: Reply) => void)[] = [];
+
+  constructor(child: Child, onNote: (line: string) => void = () => {}) {
+    this.child = child;
+    child.eachLine((line) => {
+      const reply = line.startsWith("{") ? (JSON.parse(line) as Partial<Reply>) : {};
+      if (reply.ok === undefined) onNote(line);
+      else this.waiting.shift()?.(reply as Reply);
+    });
+  }
+
+  /** The reply with what was asked for. Throws `SmfsError` when it is a refusal, or none comes. */
+  async ask<T>(command: object): Promise<T> {
+    const { name, exited } = this.child;
+    const answered = new Promise<Reply>((resolve) => this.waiting.push(resolve));
+    this.child.send(JSON.stringify(command));
+    const reply = await Promise.race([answered, exited.then(() => null)]);
+    if (reply === null) {
+      throw new SmfsError("UNREACHABLE", `${name} ended: ${this.child.lastWords}`);
+    }
+    if (!reply.ok) throw new SmfsError("IO", `${name}: ${reply.error ?? "no reason given"}`);
+    return reply as T;
+  }
+}
+
 /** Asks again and again until there is an answer; throws with the child's last words when it died. */
 export async function until<T>(
   what: string,

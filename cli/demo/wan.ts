@@ -1,7 +1,6 @@
 /** The emulated WAN of a demonstration: `smfs netem` in a process of its own, told what to do by lines. */
-import { SmfsError } from "../../lib/errors.ts";
 import type { WanStatus } from "../../web/status-types.ts";
-import type { Child } from "./processes.ts";
+import { type Child, Dialogue } from "./processes.ts";
 
 export interface WanOptions {
   /** As the user wrote them: durations, rates and shares with units. */
@@ -11,12 +10,6 @@ export interface WanOptions {
   readonly burst: number | undefined;
   readonly rate: string;
   readonly seed: number;
-}
-
-interface Reply {
-  readonly ok: boolean;
-  readonly statistics?: WanStatus;
-  readonly error?: string;
 }
 
 /** Arguments of `smfs` for a WAN between two ports of the loopback. */
@@ -30,41 +23,26 @@ export function wanArguments(options: WanOptions, primaryEnd: number, mirrorEnd:
 }
 
 export class Wan {
-  private readonly child: Child;
-  /** Who waits for an answer, in the order of the questions. */
-  private readonly waiting: ((reply: Reply) => void)[] = [];
+  private readonly dialogue: Dialogue;
 
   constructor(child: Child) {
-    this.child = child;
-    child.eachLine((line) => this.waiting.shift()?.(JSON.parse(line) as Reply));
+    this.dialogue = new Dialogue(child);
   }
 
   async setLoss(share: string, burst: number | undefined): Promise<void> {
-    await this.ask({ set: { loss: share, ...(burst === undefined ? {} : { burst }) } });
+    await this.dialogue.ask({ set: { loss: share, ...(burst === undefined ? {} : { burst }) } });
   }
 
   /** What is on the wire travels on; nothing more enters. */
   async cut(): Promise<void> {
-    await this.ask({ cut: true });
+    await this.dialogue.ask({ cut: true });
   }
 
   async restore(): Promise<void> {
-    await this.ask({ restore: true });
+    await this.dialogue.ask({ restore: true });
   }
 
   async statistics(): Promise<WanStatus> {
-    const { statistics } = await this.ask({ stats: true });
-    if (statistics === undefined) throw new SmfsError("IO", "the WAN gives no statistics");
-    return statistics;
-  }
-
-  private async ask(command: object): Promise<Reply> {
-    const answered = new Promise<Reply>((resolve) => this.waiting.push(resolve));
-    this.child.send(JSON.stringify(command));
-    const reply = await Promise.race([answered, this.child.exited.then(() => null)]);
-    if (reply === null)
-      throw new SmfsError("UNREACHABLE", `the WAN ended: ${this.child.lastWords}`);
-    if (!reply.ok) throw new SmfsError("USAGE", `the WAN: ${reply.error ?? "no reason given"}`);
-    return reply;
+    return (await this.dialogue.ask<{ statistics: WanStatus }>({ stats: true })).statistics;
   }
 }

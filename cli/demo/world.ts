@@ -13,6 +13,7 @@ import { mountAt } from "../../sys/mountinfo.ts";
 import { unmount } from "../../sys/mount.ts";
 import type { SiteStatus } from "../../web/status-types.ts";
 import { askControl } from "../control.ts";
+import { type Access, LibraryAccess, MountedAccess, type SitePaths } from "./access.ts";
 import { Child, until } from "./processes.ts";
 import { Wan, wanArguments, type WanOptions } from "./wan.ts";
 
@@ -20,17 +21,14 @@ export type Mode = "local" | "network" | "remote";
 
 export interface WorldOptions extends WanOptions {
   readonly mode: Mode;
-}
-
-interface SitePaths {
-  readonly store: string;
-  readonly mountPoint: string;
+  readonly access: Access["kind"];
 }
 
 export class World {
   readonly directory = realpathSync(mkdtempSync(join(tmpdir(), "smfs-demo-")));
   readonly primary: SitePaths = this.paths("primary");
   readonly mirror: SitePaths = this.paths("mirror");
+  readonly access: Access;
   private readonly options: WorldOptions;
   private readonly children: Child[] = [];
   private emulated: Wan | null = null;
@@ -39,6 +37,9 @@ export class World {
 
   constructor(options: WorldOptions) {
     this.options = options;
+    const { primary, mirror } = this;
+    this.access =
+      options.access === "fuse" ? new MountedAccess(primary, mirror) : new LibraryAccess();
   }
 
   /** Makes the stores, starts the WAN, the mirror and the primary, and waits until they stream. */
@@ -49,21 +50,28 @@ export class World {
     this.emulated = this.startWan(primaryEnd, mirrorEnd);
     await this.format(this.mirror, ["--mirror"]);
     await this.format(this.primary, []);
-    this.mirrorSite = this.startSite("mirror site", this.mirror, [
+    this.mirrorSite = this.startSite(this.mirror, [
       ...["--listen", `127.0.0.1:${mirrorEnd}`, "--key-file", key],
     ]);
     const { mode, rate } = this.options;
-    this.primarySite = this.startSite("primary site", this.primary, [
+    this.primarySite = this.startSite(this.primary, [
       ...["--peer", `127.0.0.1:${primaryEnd}`, "--key-file", key, "--rate", rate],
       ...["--fsync", mode, "--data-sync", mode, "--osync", mode],
     ]);
     await until("waiting for the mirror to follow", this.children, async () => {
       const status = await this.status("primary");
-      return status?.mirror?.state === "streaming" && status.mount !== null ? true : undefined;
+      const streams = status?.mirror?.state === "streaming";
+      return streams && this.access.isServed(status) ? true : undefined;
     });
-    await until("waiting for the mirror's mount", this.children, async () =>
-      (await this.status("mirror"))?.mount === null ? undefined : true,
-    );
+    await this.served("mirror", "mirror");
+  }
+
+  /** Waits until the site can be used in its role. */
+  private async served(site: "primary" | "mirror", role: SiteStatus["role"]): Promise<void> {
+    await until(`waiting for the ${site}'s file system`, this.children, async () => {
+      const status = await this.status(site);
+      return status?.role === role && this.access.isServed(status) ? true : undefined;
+    });
   }
 
   async status(site: "primary" | "mirror"): Promise<SiteStatus | undefined> {
@@ -88,13 +96,7 @@ export class World {
   /** The mirror becomes the primary, though nobody has said that the old one is gone. */
   async promoteMirror(): Promise<void> {
     await askControl(this.socket("mirror"), "POST /promote?force=1");
-  }
-
-  /** A program of the primary site; it dies with it. */
-  startProgram(name: string, script: string, args: readonly string[]): Child {
-    const child = new Child(name, script, args);
-    this.children.push(child);
-    return child;
+    await this.served("mirror", "primary");
   }
 
   get wan(): Wan {
@@ -103,8 +105,10 @@ export class World {
   }
 
   /** The loss of the site: SIGKILL to every process of the primary, at one moment. */
-  async killPrimary(programs: readonly Child[]): Promise<void> {
-    const dying = [this.primarySite, ...programs].filter((child) => child !== null);
+  async killPrimary(): Promise<void> {
+    const site = this.primarySite;
+    if (site === null) throw new SmfsError("USAGE", "the primary was not started");
+    const dying = [site, ...this.access.programs];
     for (const child of dying) child.kill("SIGKILL");
     await Promise.all(dying.map((child) => child.exited));
     await detach(this.primary.mountPoint);
@@ -116,27 +120,24 @@ export class World {
     this.mirrorSite = null;
   }
 
-  get running(): readonly Child[] {
-    return this.children.filter((child) => !child.ended);
-  }
-
   /** Ends everything and leaves nothing behind, whatever went before. */
   async close(): Promise<void> {
     await this.primarySite?.stop();
     await this.mirrorSite?.stop();
-    await Promise.all(this.running.map((child) => child.stop(2000)));
+    const others = [...this.access.programs, ...this.children].filter((child) => !child.ended);
+    await Promise.all(others.map((child) => child.stop(2000)));
     for (const { mountPoint } of [this.primary, this.mirror]) await detach(mountPoint);
     rmSync(this.directory, { recursive: true, force: true });
   }
 
-  private paths(site: string): SitePaths {
-    const mountPoint = join(this.directory, site);
+  private paths(name: SitePaths["name"]): SitePaths {
+    const mountPoint = join(this.directory, name);
     mkdirSync(mountPoint);
-    return { store: join(this.directory, `${site}.store`), mountPoint };
+    return { name, store: join(this.directory, `${name}.store`), mountPoint };
   }
 
-  private startSite(name: string, paths: SitePaths, args: readonly string[]): Child {
-    const child = Child.smfs(name, ["mount", paths.store, paths.mountPoint, ...args]);
+  private startSite(site: SitePaths, flags: readonly string[]): Child {
+    const child = this.access.startSite(site, flags);
     this.children.push(child);
     return child;
   }
