@@ -14,7 +14,7 @@ export interface TransportConfig {
   readonly rateBitsPerSecond: number;
   /** Acceptable probability that bytes below `safeOffset` cannot be rebuilt. */
   readonly targetRisk: number;
-  /** A ping goes out after this long without sending, microseconds. */
+  /** Time between pings, microseconds. */
   readonly keepAliveMicros: number;
   /** The session is given up after this long without receiving, microseconds. */
   readonly deadAfterMicros: number;

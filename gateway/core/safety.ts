@@ -9,6 +9,10 @@
  * risk summed over what is not acknowledged below it (union bound) is at most the target; a segment
  * that was reported lost has risk 1 until its replacement has left. The mark never moves back,
  * because somebody may have been told already; but nothing passes it while the sum is too high.
+ *
+ * What has left helps only if somebody takes it in. When the peer was silent for longer than two
+ * round trips and 250 ms (`silence.ts`), it or the path may be gone: the mark is held until a sign
+ * of life, long before the session is declared dead.
  */
 import { assert } from "../../lib/assert.ts";
 import type { Flight, FlightObserver } from "./flight.ts";
@@ -55,6 +59,7 @@ export class Safety implements FlightObserver {
   /** First segment above the mark. */
   private markSegment = 0;
   private markOffset = 0;
+  private isHeld = false;
 
   constructor(flight: Flight, layers: number, targetRisk: number) {
     this.flight = flight;
@@ -183,10 +188,21 @@ export class Safety implements FlightObserver {
     return sum;
   }
 
+  /** The peer is silent: the mark stays where it is until `release`. */
+  hold(): void {
+    this.isHeld = true;
+  }
+
+  release(): void {
+    if (!this.isHeld) return;
+    this.isHeld = false;
+    this.advance();
+  }
+
   /** Moves the mark as far as the target allows. */
   advance(): void {
     const { flight } = this;
-    if (this.markSegment === flight.nextSegment) return;
+    if (this.isHeld || this.markSegment === flight.nextSegment) return;
     let sum = this.riskBelowMark;
     while (this.markSegment < flight.nextSegment) {
       const segment = this.markSegment;
@@ -201,7 +217,7 @@ export class Safety implements FlightObserver {
     }
   }
 
-  /** Upper bound of the probability that some byte below `offset` cannot be had by the peer. */
+  /** Upper bound of the probability that some byte below `offset` cannot be had by a peer that lives. */
   riskBelow(offset: number): number {
     let sum = this.riskBelowMark;
     let reached = this.markOffset;

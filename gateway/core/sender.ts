@@ -28,6 +28,7 @@ import {
 import { ACK_DELAY_MICROS } from "./receiver.ts";
 import { RoundTrip } from "./rtt.ts";
 import { type CoverageEnds, Safety } from "./safety.ts";
+import { Silence } from "./silence.ts";
 
 /** Ids left when a session is ended for a new one: they must not wrap. */
 const LAST_ID = 2 ** 32 - 2 ** 20;
@@ -56,6 +57,7 @@ export class Sender {
   private readonly coverage: CoverageEnds;
   private readonly copies: CopyPlan;
   private readonly reports: LossReports;
+  private readonly silence: Silence;
   /** Stream bytes in a full data packet. */
   private readonly fullBytes: number;
   /** One object, filled anew: it is asked for with every packet. */
@@ -84,6 +86,7 @@ export class Sender {
     this.coverage = new EncoderCoverage(this.encoder);
     this.copies = new CopyPlan(flight, this.safety, config.targetRisk);
     this.reports = new LossReports(config.code, this.safety, this.rate, counters, nowMicros);
+    this.silence = new Silence(config.keepAliveMicros, nowMicros);
     this.fullBytes = fullStreamBytes(config.datagramBytes, this.encoder);
     const horizonPackets = (r + 2) * Math.max(...interleave) + REORDER_PACKETS;
     this.rule = { horizonPackets, horizonMicros: Infinity };
@@ -187,6 +190,7 @@ export class Sender {
     const length = this.newBytes;
     if (length === 0 || !this.flight.hasRoom) return 0;
     if (this.flight.inFlightBytes === 0) this.probeBaseMicros = nowMicros;
+    if (this.acknowledged === this.sent) this.silence.noteWaiting(nowMicros);
     const id = this.flight.sendNew(this.sent, length, nowMicros);
     this.sent += length;
     return this.protect(out, id, nowMicros);
@@ -249,7 +253,7 @@ export class Sender {
     if (Math.max(ack.baseId, ack.endId) > flight.nextId || ack.deliveredOffset > this.sent) {
       throw new SmfsError("DAMAGED", "an ack of packets that were not sent");
     }
-    this.sampleEcho(ack, nowMicros);
+    const hasEcho = this.sampleEcho(ack, nowMicros);
     const arrivedBefore = flight.arrivedEndId;
     flight.acknowledgeBelow(ack.baseId);
     flight.acknowledgeBitmap(ack.baseId - (ack.baseId % 8), bitmap);
@@ -257,24 +261,43 @@ export class Sender {
     const hasProgress =
       flight.arrivedEndId > arrivedBefore || ack.deliveredOffset > this.acknowledged;
     if (hasProgress) this.noteProgress(nowMicros);
+    if (hasProgress || hasEcho) this.noteHeard(nowMicros);
     this.acknowledged = Math.max(this.acknowledged, ack.deliveredOffset);
+    if (this.acknowledged === this.sent) this.silence.noteAllAcknowledged();
     this.limit = Math.max(this.limit, ack.limitOffset);
     this.settle(nowMicros);
     this.reports.handle(ack, this.roundTrip, nowMicros);
     this.safety.advance();
   }
 
-  private sampleEcho(ack: AckFields, nowMicros: number): void {
+  /** Whether the ack tells of a packet that arrived since the ack before. */
+  private sampleEcho(ack: AckFields, nowMicros: number): boolean {
     const { echoId } = ack;
-    if (ack.echoValid !== 1 || echoId <= this.lastEchoId || echoId < this.flight.settledId) return;
-    if (echoId >= this.flight.nextId) return;
+    if (ack.echoValid !== 1 || echoId <= this.lastEchoId) return false;
+    if (echoId < this.flight.settledId || echoId >= this.flight.nextId) return false;
     this.lastEchoId = echoId;
     const elapsed = nowMicros - this.flight.sentMicros(echoId);
     this.sampleRoundTrip(elapsed - ack.echoDelayMicros, nowMicros);
+    return true;
   }
 
-  /** A round trip was measured, microseconds. */
-  sampleRoundTrip(micros: number, nowMicros: number): void {
+  /** A ping of ours was answered after so long. */
+  handlePong(roundTripMicros: number, nowMicros: number): void {
+    this.sampleRoundTrip(roundTripMicros, nowMicros);
+    this.noteHeard(nowMicros);
+  }
+
+  private noteHeard(nowMicros: number): void {
+    this.silence.noteHeard(nowMicros);
+    this.safety.release();
+  }
+
+  /** From when on the peer must be asked whether it is there. */
+  get doubtMicros(): number {
+    return this.silence.doubtMicros(this.roundTrip.smoothedMicros);
+  }
+
+  private sampleRoundTrip(micros: number, nowMicros: number): void {
     this.roundTrip.sample(micros, nowMicros);
     this.counters.roundTripMicros = Math.round(this.roundTrip.smoothedMicros);
   }
@@ -305,6 +328,7 @@ export class Sender {
   }
 
   handleTimeout(nowMicros: number): void {
+    if (this.silence.endMicros(this.roundTrip.smoothedMicros) <= nowMicros) this.safety.hold();
     this.settle(nowMicros);
     if (this.probeMicros > nowMicros) return;
     this.probes++;

@@ -2,7 +2,8 @@
  * One session: a sealed channel with a sender and a receiver in it, and the keep-alive.
  *
  * The session is dead when nothing authentic arrived for `deadAfterMicros`. Pings make sure that
- * something does: one leaves after `keepAliveMicros` without sending.
+ * something does: one leaves every `keepAliveMicros`, and many once a sign of life is overdue
+ * (`silence.ts`). The first leaves at once: it confirms the keys.
  */
 import { SmfsError } from "../../lib/errors.ts";
 import { viewOf } from "../../lib/codec.ts";
@@ -12,6 +13,7 @@ import { Ack, Close, Echo, INNER } from "./packets.ts";
 import { Receiver } from "./receiver.ts";
 import type { SealedChannel } from "./sealed.ts";
 import { Sender } from "./sender.ts";
+import { DOUBT_PING_MICROS } from "./silence.ts";
 
 /** What an inner packet did to the session. */
 export type Taken = "taken" | "closed";
@@ -23,7 +25,7 @@ export class Session {
   private readonly channel: SealedChannel;
   private readonly plain: Uint8Array;
   private readonly opened = new Uint8Array(MAX_DATAGRAM_BYTES);
-  private lastSentMicros = -Infinity;
+  private lastPingMicros = -Infinity;
   private lastReceivedMicros: number;
   /** Time in the ping to be answered, or −1. */
   private pongMicros = -1;
@@ -88,14 +90,13 @@ export class Session {
   private handlePong(inner: Uint8Array, nowMicros: number): void {
     const { sentMicros } = Echo.decode(viewOf(inner), 0);
     if (sentMicros > nowMicros) throw new SmfsError("DAMAGED", "a pong from the future");
-    this.sender.sampleRoundTrip(nowMicros - sentMicros, nowMicros);
+    this.sender.handlePong(nowMicros - sentMicros, nowMicros);
   }
 
   /** Writes the next datagram; its length, or 0 when none may leave now. */
   poll(out: Uint8Array, nowMicros: number): number {
     const length = this.pollInner(nowMicros);
     if (length === 0) return 0;
-    this.lastSentMicros = nowMicros;
     return this.channel.seal(this.plain.subarray(0, length), out);
   }
 
@@ -110,7 +111,9 @@ export class Session {
     }
     const length = this.sender.poll(plain, nowMicros);
     if (length > 0) return length;
-    return this.pingMicros <= nowMicros ? this.writeEcho(INNER.ping, Math.round(nowMicros)) : 0;
+    if (this.pingMicros > nowMicros) return 0;
+    this.lastPingMicros = nowMicros;
+    return this.writeEcho(INNER.ping, Math.round(nowMicros));
   }
 
   private pollClose(): number {
@@ -126,7 +129,9 @@ export class Session {
   }
 
   private get pingMicros(): number {
-    return this.lastSentMicros + this.config.keepAliveMicros;
+    const { lastPingMicros } = this;
+    const doubt = Math.max(this.sender.doubtMicros, lastPingMicros + DOUBT_PING_MICROS);
+    return Math.min(lastPingMicros + this.config.keepAliveMicros, doubt);
   }
 
   /** The next datagram is the last: it tells the peer that we leave. */
