@@ -60,10 +60,17 @@ async function demo(flags: DemoFlags): Promise<void> {
   const stopped = onSignal(() => world.close());
   try {
     if (flags.scenario === "live") await runLive(world, stopped);
-    else await disaster(world, options, flags);
+    else await Promise.race([disaster(world, options, flags), stopped.then(noteInterruption)]);
   } finally {
     await world.close();
   }
+  // What still waits for a site that is gone must not keep the command alive.
+  process.exit(process.exitCode);
+}
+
+function noteInterruption(): void {
+  say("interrupted before the end: nothing was measured");
+  process.exitCode = EXIT.no;
 }
 
 async function worldOptions(flags: DemoFlags): Promise<WorldOptions> {

@@ -13,7 +13,12 @@ const SAMPLES = 100;
 
 export async function runLive(world: World, stopped: Promise<void>): Promise<void> {
   process.stdout.write("starting two sites and the WAN between them …\n");
+  let ended = false;
+  void stopped.then(() => {
+    ended = true;
+  });
   await Promise.race([world.start(), stopped]);
+  if (ended) return;
   let current: SitesStatus = { sites: [], wan: null };
   const server = await createStatusServer({
     host: "127.0.0.1",
@@ -30,10 +35,6 @@ export async function runLive(world: World, stopped: Promise<void>): Promise<voi
       "",
     ].join("\n"),
   );
-  let ended = false;
-  void stopped.then(() => {
-    ended = true;
-  });
   let previousBytes = 0;
   for (let sample = 0; !ended; sample++) {
     await world.access.writeSample(sample % SAMPLES);

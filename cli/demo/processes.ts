@@ -20,9 +20,16 @@ export class Child {
   private errors = "";
   private onLine: (line: string) => void = () => {};
 
-  constructor(name: string, script: string, args: readonly string[]) {
+  /** `launcher`: a command that runs the one that follows it, as setpriv(1) does. */
+  constructor(
+    name: string,
+    script: string,
+    args: readonly string[],
+    launcher: readonly string[] = [],
+  ) {
     this.name = name;
-    this.process = spawn(process.execPath, [script, ...args], {
+    const [command = "", ...rest] = [...launcher, process.execPath, script, ...args];
+    this.process = spawn(command, rest, {
       stdio: ["pipe", "pipe", "pipe"],
       env: { ...process.env, UV_THREADPOOL_SIZE: "12" },
       // A Ctrl-C in the terminal goes to the demonstration only, which ends its children in order.

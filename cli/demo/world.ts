@@ -31,6 +31,8 @@ export class World {
   readonly access: Access;
   private readonly options: WorldOptions;
   private readonly children: Child[] = [];
+  private starting: Promise<void> = Promise.resolve();
+  private isClosing = false;
   private emulated: Wan | null = null;
   private primarySite: Child | null = null;
   private mirrorSite: Child | null = null;
@@ -43,7 +45,12 @@ export class World {
   }
 
   /** Makes the stores, starts the WAN, the mirror and the primary, and waits until they stream. */
-  async start(): Promise<void> {
+  start(): Promise<void> {
+    this.starting = this.startAll();
+    return this.starting;
+  }
+
+  private async startAll(): Promise<void> {
     const key = join(this.directory, "key");
     writeKeyFile(key);
     const [primaryEnd, mirrorEnd] = [await freePort(), await freePort()];
@@ -122,10 +129,13 @@ export class World {
 
   /** Ends everything and leaves nothing behind, whatever went before. */
   async close(): Promise<void> {
+    this.isClosing = true;
     await this.primarySite?.stop();
     await this.mirrorSite?.stop();
     const others = [...this.access.programs, ...this.children].filter((child) => !child.ended);
     await Promise.all(others.map((child) => child.stop(2000)));
+    // Whoever waits for the start is told; here only its end matters.
+    await this.starting.catch(() => {});
     for (const { mountPoint } of [this.primary, this.mirror]) await detach(mountPoint);
     rmSync(this.directory, { recursive: true, force: true });
   }
@@ -137,22 +147,25 @@ export class World {
   }
 
   private startSite(site: SitePaths, flags: readonly string[]): Child {
-    const child = this.access.startSite(site, flags);
-    this.children.push(child);
-    return child;
+    return this.track(this.access.startSite(site, flags));
   }
 
   private async format(paths: SitePaths, args: readonly string[]): Promise<void> {
     const child = Child.smfs("mkfs", ["mkfs", paths.store, ...args]);
-    await child.exited;
+    await child.closed;
     if (child.process.exitCode !== 0) throw new SmfsError("IO", child.lastWords);
   }
 
   private startWan(primaryEnd: number, mirrorEnd: number): Wan {
     const args = wanArguments(this.options, primaryEnd, mirrorEnd);
-    const child = Child.smfs("the emulated WAN", args);
+    return new Wan(this.track(Child.smfs("the emulated WAN", args)));
+  }
+
+  private track(child: Child): Child {
     this.children.push(child);
-    return new Wan(child);
+    if (!this.isClosing) return child;
+    child.kill("SIGKILL");
+    throw new SmfsError("UNREACHABLE", "the demonstration is ending");
   }
 }
 

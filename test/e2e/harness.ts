@@ -19,7 +19,8 @@ import { unmount } from "../../sys/mount.ts";
 import { mounts } from "../../sys/mountinfo.ts";
 import type { SiteStatus } from "../../web/status-types.ts";
 
-const MAIN = fileURLToPath(new URL("../../dist/cli/main.js", import.meta.url));
+/** The program. */
+export const MAIN = fileURLToPath(new URL("../../dist/cli/main.js", import.meta.url));
 const COMMAND_MILLIS = 30_000;
 /** A small log, so that a test fills several segments quickly. */
 const SEGMENT = "1MiB";
@@ -72,8 +73,13 @@ export class Scene {
     return path;
   }
 
-  start(name: string, args: readonly string[], script = MAIN): Child {
-    const child = new Child(name, script, args);
+  start(
+    name: string,
+    args: readonly string[],
+    script = MAIN,
+    launcher: readonly string[] = [],
+  ): Child {
+    const child = new Child(name, script, args, launcher);
     this.children.push(child);
     return child;
   }
