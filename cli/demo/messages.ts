@@ -5,7 +5,7 @@
 import { crc32c } from "../../lib/crc32c.ts";
 import { Prng } from "../../lib/prng.ts";
 
-export const MESSAGE_BYTES = 4096;
+const MESSAGE_BYTES = 4096;
 const CHECKSUM_AT = MESSAGE_BYTES - 4;
 
 function encodeMessage(out: Buffer, sequence: number): void {
