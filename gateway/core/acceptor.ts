@@ -45,27 +45,23 @@ export class Acceptor {
     this.secrets = secrets;
   }
 
-  /** `hasSession`: then an init that is not younger than the session's is a replay. */
-  handleInit(
-    init: Uint8Array,
-    nowMicros: number,
-    { hasSession }: { hasSession: boolean },
-  ): InitAnswer {
+  /** `heldId`: the live session, 0 for none. An init that is not younger than it is a replay. */
+  handleInit(init: Uint8Array, nowMicros: number, heldId: number): InitAnswer {
     if (init.length !== HandshakeInit.size) return IGNORED;
     const { sender, timestampMicros } = HandshakeInit.decode(viewOf(init), 0);
     if (!initVerifies(this.crypto, this.secrets, init)) {
       return { verdict: "wrongKey", reply: this.notice(NOTICE.wrongKey, sender, nowMicros) };
     }
-    if (hasSession && timestampMicros <= this.confirmedTimestampMicros) return IGNORED;
+    if (heldId !== 0 && timestampMicros <= this.confirmedTimestampMicros) return IGNORED;
     const known = this.candidates.find(({ halfOpen }) => equalBytes(halfOpen.init, init));
     if (known !== undefined) return { verdict: "answered", reply: known.halfOpen.response };
     if (nowMicros < this.nextAnswerMicros) return IGNORED;
     this.nextAnswerMicros = nowMicros + ANSWER_MICROS;
-    return { verdict: "answered", reply: this.answer(init) };
+    return { verdict: "answered", reply: this.answer(init, heldId) };
   }
 
-  private answer(init: Uint8Array): Uint8Array {
-    const halfOpen = respond(this.crypto, this.secrets, init);
+  private answer(init: Uint8Array, heldId: number): Uint8Array {
+    const halfOpen = respond(this.crypto, this.secrets, init, heldId);
     const channel = new SealedChannel(this.crypto, halfOpen);
     this.candidates = [...this.candidates.slice(1 - MAX_HALF_OPEN), { halfOpen, channel }];
     return halfOpen.response;
@@ -77,6 +73,11 @@ export class Acceptor {
     if (init.length < HandshakeInit.size || init.length < idEnd) return IGNORED;
     const sender = viewOf(init).getUint32(idEnd - 4, true);
     return { verdict: "otherVersion", reply: this.notice(NOTICE.otherVersion, sender, nowMicros) };
+  }
+
+  /** For a sealed datagram of a session from before a restart; null when too many were told. */
+  handleUnknownSession(sessionId: number, nowMicros: number): Uint8Array | null {
+    return this.notice(NOTICE.unknownSession, sessionId, nowMicros);
   }
 
   private notice(code: number, receiver: number, nowMicros: number): Uint8Array | null {

@@ -7,8 +7,11 @@
  *
  * Steps: the initiator sends inits until answered; the responder takes a new session when its first
  * sealed packet verifies, whatever it had before. Silence ends a session, and the initiator begins
- * again. Whatever arrives that is not authentic is counted and changes nothing; a notice or a wrong
- * key only leads to a sentence for people.
+ * again. A responder that restarted does not know the session: its notice makes the initiator begin
+ * at once, beside the live session, which ends only when an authentic response says that the
+ * responder does not have it. So a forged notice costs a handshake a second at most.
+ * Whatever arrives that is not authentic is counted and changes nothing else; a wrong key only
+ * leads to a sentence for people.
  */
 import { assert } from "../../lib/assert.ts";
 import { viewOf } from "../../lib/codec.ts";
@@ -20,7 +23,14 @@ import { Connector } from "./connector.ts";
 import { type Counters, makeCounters } from "./counters.ts";
 import { type HandshakeSecrets, handshakeSecrets, KEY_BYTES } from "./handshake.ts";
 import type { Link, LinkHandler, LinkStatistics } from "./link.ts";
-import { DATAGRAM, DatagramPrefix, Notice, PROTOCOL_VERSION, SealedHeader } from "./packets.ts";
+import {
+  DATAGRAM,
+  DatagramPrefix,
+  NOTICE,
+  Notice,
+  PROTOCOL_VERSION,
+  SealedHeader,
+} from "./packets.ts";
 import { SealedChannel } from "./sealed.ts";
 import { Session, type Taken } from "./session.ts";
 
@@ -41,6 +51,9 @@ export type Verdict = "authentic" | "unknown";
 /** A pause before the next handshake after the peer closed the link. */
 const RECONNECT_MICROS = 250_000;
 
+/** Notices lead to a handshake at most this often. */
+const RESUME_MICROS = 1_000_000;
+
 /** Carries what a handler threw past the catch for malformed packets. */
 class HandlerFailure extends Error {
   override name = "HandlerFailure";
@@ -56,6 +69,7 @@ export class Association implements Link {
   private connector: Connector | null = null;
   private session: Session | null = null;
   private sessionId = 0;
+  private nextResumeMicros = -Infinity;
   private reply: Uint8Array | null = null;
   private isClosed = false;
   /** The user was told why there is no session, and nothing has changed since. */
@@ -156,7 +170,7 @@ export class Association implements Link {
       case DATAGRAM.response:
         return this.handleResponse(datagram, nowMicros);
       case DATAGRAM.notice:
-        return this.handleNotice(datagram);
+        return this.handleNotice(datagram, nowMicros);
       default:
         return "unknown";
     }
@@ -168,8 +182,17 @@ export class Association implements Link {
       return this.settle(this.session.handleDatagram(datagram, nowMicros), nowMicros);
     }
     const candidate = this.acceptor.find(receiver);
-    if (candidate === undefined || datagram.length > MAX_DATAGRAM_BYTES) return "unknown";
+    if (candidate === undefined) return this.handleUnknownSession(receiver, nowMicros);
+    if (datagram.length > MAX_DATAGRAM_BYTES) return "unknown";
     return this.confirm(candidate, datagram, nowMicros);
+  }
+
+  /** Only the initiator can begin anew, so only it is told. */
+  private handleUnknownSession(sessionId: number, nowMicros: number): Verdict {
+    if (this.options.role !== "responder") return "unknown";
+    this.reply = this.acceptor.handleUnknownSession(sessionId, nowMicros);
+    this.counters.rejectedDatagrams += this.reply === null ? 0 : 1;
+    return "unknown";
   }
 
   private settle(taken: Taken | null, nowMicros: number): Verdict {
@@ -192,8 +215,8 @@ export class Association implements Link {
 
   private handleInit(datagram: Uint8Array, nowMicros: number): Verdict {
     if (this.options.role !== "responder") return "unknown";
-    const hasSession = this.session !== null;
-    return this.noteAnswer(this.acceptor.handleInit(datagram, nowMicros, { hasSession }));
+    const heldId = this.session === null ? 0 : this.sessionId;
+    return this.noteAnswer(this.acceptor.handleInit(datagram, nowMicros, heldId));
   }
 
   private handleOtherVersion(type: number, datagram: Uint8Array, nowMicros: number): Verdict {
@@ -221,19 +244,38 @@ export class Association implements Link {
   }
 
   private handleResponse(datagram: Uint8Array, nowMicros: number): Verdict {
-    const agreement = this.connector?.handleResponse(datagram) ?? null;
-    if (agreement === null) return "unknown";
+    const finished = this.connector?.handleResponse(datagram) ?? null;
+    if (finished === null) return "unknown";
     this.connector = null;
-    const channel = new SealedChannel(this.options.crypto, agreement);
-    this.goUp(channel, agreement.ownId, nowMicros);
+    if (this.session !== null) {
+      // The notice that made us ask was forged or late.
+      if (finished.heldId === this.session.peerId) return "authentic";
+      this.session = null;
+      this.call(() => this.options.handler.onDown("lost", "the peer lost the session"));
+      if (this.isClosed) return "authentic";
+    }
+    const channel = new SealedChannel(this.options.crypto, finished);
+    this.goUp(channel, finished.ownId, nowMicros);
     return "authentic";
   }
 
-  private handleNotice(datagram: Uint8Array): Verdict {
+  private handleNotice(datagram: Uint8Array, nowMicros: number): Verdict {
     if (datagram.length !== Notice.size) return "unknown";
+    const { code, receiver } = Notice.decode(viewOf(datagram), 0);
+    if (code === NOTICE.unknownSession && receiver === this.session?.peerId) {
+      this.resume(nowMicros);
+      return "unknown";
+    }
     const reason = this.connector?.handleNotice(datagram) ?? null;
     if (reason !== null) this.reportRefusal(reason);
     return "unknown";
+  }
+
+  /** Somebody says that the peer lost our session: asks it, beside the session. */
+  private resume(nowMicros: number): void {
+    if (this.connector !== null || nowMicros < this.nextResumeMicros) return;
+    this.nextResumeMicros = nowMicros + RESUME_MICROS;
+    this.connect(nowMicros);
   }
 
   /** Everything polled so far has left this machine: the socket's send queue is empty. */
@@ -268,7 +310,7 @@ export class Association implements Link {
 
   /** The next datagram for the peer; its length, or 0 when none may leave now. */
   pollTransmit(out: Uint8Array, nowMicros: number): number {
-    const length = this.connector?.poll(out, nowMicros) ?? this.session?.poll(out, nowMicros) ?? 0;
+    const length = this.connector?.poll(out, nowMicros) || this.session?.poll(out, nowMicros) || 0;
     return length === 0 ? 0 : this.countSent(length);
   }
 
@@ -281,7 +323,10 @@ export class Association implements Link {
   /** When `pollTransmit` or `handleTimeout` has something to do; Infinity for never. */
   nextTimeoutMicros(): number {
     if (this.isClosed) return Infinity;
-    return this.connector?.nextTimeoutMicros ?? this.session?.nextTimeoutMicros() ?? Infinity;
+    return Math.min(
+      this.connector?.nextTimeoutMicros ?? Infinity,
+      this.session?.nextTimeoutMicros() ?? Infinity,
+    );
   }
 
   // ---- sessions come and go ---------------------------------------------------------------------

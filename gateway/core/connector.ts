@@ -1,7 +1,7 @@
 /** The initiator's way to a session: sends the init until it is answered, for ever. */
 import type { CryptoPort } from "../../lib/ports.ts";
 import { viewOf } from "../../lib/codec.ts";
-import { type Agreement, finish, type HandshakeSecrets, initiate } from "./handshake.ts";
+import { finish, type Finished, type HandshakeSecrets, initiate } from "./handshake.ts";
 import { NOTICE, Notice, PROTOCOL_VERSION } from "./packets.ts";
 
 const FIRST_RETRY_MICROS = 250_000;
@@ -40,7 +40,7 @@ export class Connector {
   }
 
   /** Null when the response is not an authentic answer to our init. */
-  handleResponse(response: Uint8Array): Agreement | null {
+  handleResponse(response: Uint8Array): Finished | null {
     return finish(this.crypto, this.secrets, this.initiation, response);
   }
 

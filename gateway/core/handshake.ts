@@ -35,6 +35,12 @@ export interface Agreement {
   readonly keys: SessionKeys;
 }
 
+/** What the initiator learns. */
+export interface Finished extends Agreement {
+  /** The responder's id of the session that it had when it answered; 0 for none. */
+  readonly heldId: number;
+}
+
 /** The responder's half: half-open until the initiator's first sealed packet verifies. */
 export interface HalfOpen extends Agreement {
   readonly init: Uint8Array;
@@ -85,11 +91,12 @@ export function initVerifies(
   return equalInConstantTime(mac, init.subarray(macAt));
 }
 
-/** Answers an init that verifies. */
+/** Answers an init that verifies; `heldId` is the id of the session that lives, 0 for none. */
 export function respond(
   crypto: CryptoPort,
   secrets: HandshakeSecrets,
   initDatagram: Uint8Array,
+  heldId: number,
 ): HalfOpen {
   const init = initDatagram.slice();
   const { sender: peerId, ephemeral, timestampMicros } = HandshakeInit.decode(viewOf(init), 0);
@@ -101,6 +108,7 @@ export function respond(
     version: PROTOCOL_VERSION,
     receiver: peerId,
     sender: ownId,
+    held: heldId,
     ephemeral: publicKey,
     mac: new Uint8Array(32),
   });
@@ -118,14 +126,14 @@ export function finish(
   secrets: HandshakeSecrets,
   initiation: Initiation,
   response: Uint8Array,
-): Agreement | null {
-  const { receiver, sender, ephemeral, mac } = HandshakeResponse.decode(viewOf(response), 0);
+): Finished | null {
+  const { receiver, sender, held, ephemeral, mac } = HandshakeResponse.decode(viewOf(response), 0);
   if (receiver !== initiation.ownId) return null;
   const expected = responseMac(crypto, secrets, initiation.datagram, response);
   if (!equalInConstantTime(mac, expected)) return null;
   const shared = crypto.sharedSecret(initiation.privateKey, ephemeral);
   const [send, receive] = deriveKeys(crypto, secrets, shared, initiation.datagram, response);
-  return { ownId: initiation.ownId, peerId: sender, keys: { send, receive } };
+  return { ownId: initiation.ownId, peerId: sender, heldId: held, keys: { send, receive } };
 }
 
 function responseMac(
@@ -152,8 +160,9 @@ function deriveKeys(
   return [both.slice(0, KEY_BYTES), both.slice(KEY_BYTES)];
 }
 
+/** Never 0, which stands for no session. */
 function randomId(crypto: CryptoPort): number {
-  return viewOf(crypto.randomBytes(4)).getUint32(0, true);
+  return viewOf(crypto.randomBytes(4)).getUint32(0, true) || 1;
 }
 
 /** The time it takes tells nothing about where the two differ. */

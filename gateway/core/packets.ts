@@ -4,7 +4,7 @@
  * A datagram begins with its type and the protocol version; that and the session id behind them
  * keep their places in every version, so that versions can refuse one another politely.
  * Handshake datagrams are authenticated by the pre-shared key, sealed ones by the session's keys,
- * notices by nothing: a notice may inform a person but changes no state.
+ * notices by nothing: a notice may inform a person or lead to a handshake, whose result counts.
  *
  * Inside a sealed datagram stands one inner packet. Data packets pass through the erasure code:
  * what the code sees is the part behind `DataHeader`, one `StreamFrame` and its bytes.
@@ -37,6 +37,7 @@ export const HandshakeResponse = struct("handshake response", {
   zero: reserved(2),
   receiver: u32("initiator's session id"),
   sender: u32("responder's session id, random"),
+  held: u32("responder's id of the session it has, which goes on until this one is used; 0: none"),
   ephemeral: bytes(32, "responder's X25519 public key"),
   mac: bytes(32, "HMAC-SHA-256 over the init and everything before"),
 });
@@ -47,10 +48,12 @@ export const Notice = struct("notice", {
   version: u8("protocol version of the answering side"),
   code: u8("one of NOTICE"),
   zero: reserved(1),
-  receiver: u32("session id of the init this answers"),
+  receiver: u32(
+    "session id in the datagram this answers: an init's sender, a sealed one's receiver",
+  ),
 });
 
-export const NOTICE = { wrongKey: 1, otherVersion: 2 } as const;
+export const NOTICE = { wrongKey: 1, otherVersion: 2, unknownSession: 3 } as const;
 
 /** The associated data of the AEAD; ciphertext and 16-byte tag follow. */
 export const SealedHeader = struct("sealed header", {

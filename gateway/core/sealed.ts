@@ -21,7 +21,7 @@ const NONCE_BYTES = 12;
 
 export class SealedChannel {
   private readonly crypto: CryptoPort;
-  private readonly peerId: number;
+  readonly peerId: number;
   private readonly sending: KeyPhase;
   private readonly receiving: KeyPhase;
   private readonly replay = new ReplayWindow();

@@ -46,6 +46,11 @@ export class Session {
     this.lastReceivedMicros = nowMicros;
   }
 
+  /** The session's id at the peer. */
+  get peerId(): number {
+    return this.channel.peerId;
+  }
+
   /** Null when the datagram is not authentic. Throws `SmfsError` for a malformed inner packet. */
   handleDatagram(datagram: Uint8Array, nowMicros: number): Taken | null {
     if (datagram.length > MAX_DATAGRAM_BYTES) return null;

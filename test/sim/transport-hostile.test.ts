@@ -75,10 +75,37 @@ describe("restarts", () => {
     expect(world.run(world.nowMicros + 5 * SECOND, isDone), world.describe()).toBe(true);
   });
 
+  it.each([1000, 50_000])("is back within 3 round trips, %i µs one way", (delayMicros) => {
+    const world = new World({ seed: 15, path: { delayMicros } });
+    world.a.write(MEGABYTE);
+    world.run(20 * delayMicros);
+    world.a.write(8 * MEGABYTE);
+    world.restartResponder();
+    const start = world.nowMicros;
+    expect(
+      world.run(start + 6 * delayMicros, () => world.b.ups === 1),
+      world.describe(),
+    ).toBe(true);
+    expect(world.a.events).toEqual(["up", "lost: the peer lost the session", "up"]);
+    world.a.write(MEGABYTE);
+    const isDone = () => world.b.receivedOffset >= MEGABYTE;
+    expect(world.run(world.nowMicros + 5 * SECOND, isDone), world.describe()).toBe(true);
+    expect(world.b.wrongBytes).toBe(0);
+  });
+
+  it("a responder that restarts while nothing is sent is found by the next ping", () => {
+    const world = connected(16);
+    world.run(world.nowMicros + 10 * SECOND);
+    world.restartResponder();
+    const isBack = world.run(world.nowMicros + 1.1 * SECOND, () => world.b.ups === 1);
+    expect(isBack, world.describe()).toBe(true);
+  });
+
   it("an initiator that restarts replaces its old session at once", () => {
     const world = connected(6);
     world.restartInitiator();
-    expect(world.run(world.nowMicros + SECOND, () => world.b.ups === 2)).toBe(true);
+    // Three round trips.
+    expect(world.run(world.nowMicros + 6000, () => world.b.ups === 2)).toBe(true);
     expect(world.b.events).toEqual(["up", "lost: the peer began a new session", "up"]);
   });
 
@@ -121,6 +148,34 @@ describe("keys", () => {
     expect(world.a.events).toEqual([
       "refused: the peer speaks protocol version 1, this side 1 (unauthenticated notice)",
     ]);
+  });
+
+  it("forged notices of a lost session cost a handshake a second and disturb nothing", () => {
+    const world = connected(17);
+    world.recorded = [];
+    world.a.write(8 * MEGABYTE);
+    world.run(world.nowMicros + 10_000);
+    const sealed = world.recorded[0] ?? new Uint8Array();
+    const notice = Uint8Array.from([4, 1, 3, 0, ...sealed.subarray(4, 8)]);
+    for (let i = 0; i < 400; i++) {
+      world.a.link.handleDatagram(notice, world.nowMicros);
+      world.run(world.nowMicros + 10_000);
+    }
+    const inits = world.recorded.filter((datagram) => datagram[0] === 1).length;
+    expect(inits).toBeGreaterThanOrEqual(4);
+    expect(inits).toBeLessThanOrEqual(5);
+    expect(world.a.events, world.describe()).toEqual(["up"]);
+    expect(world.b.events).toEqual(["up"]);
+    expect(world.b.receivedOffset).toBe(8 * MEGABYTE);
+    expect(world.b.wrongBytes).toBe(0);
+  });
+
+  it("a notice of a session that is not ours leads to nothing", () => {
+    const world = connected(18);
+    world.recorded = [];
+    world.a.link.handleDatagram(Uint8Array.from([4, 1, 3, 0, 1, 2, 3, 4]), world.nowMicros);
+    world.run(world.nowMicros + 10_000);
+    expect(world.recorded.filter((datagram) => datagram[0] === 1)).toEqual([]);
   });
 
   it("a forged notice does not end a session", () => {

@@ -26,7 +26,7 @@ const OTHERS = handshakeSecrets(nodeCrypto, new Uint8Array(32).fill(2));
 
 function channels(): [SealedChannel, SealedChannel] {
   const initiation = initiate(nodeCrypto, SECRETS, 1);
-  const halfOpen = respond(nodeCrypto, SECRETS, initiation.datagram);
+  const halfOpen = respond(nodeCrypto, SECRETS, initiation.datagram, 0);
   const agreement = finish(nodeCrypto, SECRETS, initiation, halfOpen.response);
   if (agreement === null) throw new Error("the handshake failed");
   return [new SealedChannel(nodeCrypto, agreement), new SealedChannel(nodeCrypto, halfOpen)];
@@ -35,7 +35,7 @@ function channels(): [SealedChannel, SealedChannel] {
 describe("layouts of version 1", () => {
   it.each([
     ["init", 80, HandshakeInit],
-    ["response", 76, HandshakeResponse],
+    ["response", 80, HandshakeResponse],
     ["notice", 8, Notice],
     ["sealed header", 16, SealedHeader],
     ["data header", 8, DataHeader],
@@ -48,7 +48,7 @@ describe("layouts of version 1", () => {
 describe("handshake", () => {
   it("gives both sides the same keys, crossed", () => {
     const initiation = initiate(nodeCrypto, SECRETS, 1);
-    const halfOpen = respond(nodeCrypto, SECRETS, initiation.datagram);
+    const halfOpen = respond(nodeCrypto, SECRETS, initiation.datagram, 0);
     const agreement = finish(nodeCrypto, SECRETS, initiation, halfOpen.response);
     expect(agreement?.keys.send).toEqual(halfOpen.keys.receive);
     expect(agreement?.keys.receive).toEqual(halfOpen.keys.send);
@@ -68,7 +68,7 @@ describe("handshake", () => {
   it("a response to another init is not taken", () => {
     const first = initiate(nodeCrypto, SECRETS, 1);
     const second = initiate(nodeCrypto, SECRETS, 2);
-    const { response } = respond(nodeCrypto, SECRETS, first.datagram);
+    const { response } = respond(nodeCrypto, SECRETS, first.datagram, 0);
     expect(finish(nodeCrypto, SECRETS, second, response)).toBeNull();
     expect(finish(nodeCrypto, OTHERS, first, response)).toBeNull();
   });
