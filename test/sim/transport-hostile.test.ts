@@ -103,6 +103,7 @@ describe("restarts", () => {
 
   it("an initiator that restarts replaces its old session at once", () => {
     const world = connected(6);
+    world.run(world.nowMicros + 20_000);
     world.restartInitiator();
     // Three round trips.
     expect(world.run(world.nowMicros + 6000, () => world.b.ups === 2)).toBe(true);
