@@ -9,12 +9,15 @@
  */
 import { SmfsError } from "../../lib/errors.ts";
 import type { SiteStatus, WanStatus } from "../../web/status-types.ts";
+import type { Access } from "./access.ts";
 import { Child, pause, until } from "./processes.ts";
-import { countIdentical, recordTree, type TreeRecord } from "./tree.ts";
+import { differences, recordTree, type TreeRecord, unchanged } from "./tree.ts";
 import type { World, WorldOptions } from "./world.ts";
 
 /** Loss is raised for this long before the site is lost (SMFS §5.3). */
 const LOSS_RAISED_MILLIS = 500;
+/** Names of files that differ, said at most. */
+const SHOWN_FILES = 5;
 
 export interface DisasterOptions extends WorldOptions {
   readonly tree: string;
@@ -74,21 +77,15 @@ export async function runDisaster(world: World, options: DisasterOptions): Promi
   const started = Date.now();
   const { say } = options;
   say(`recording ${options.tree} outside both sites`);
-  const expected = await recordTree(options.tree);
+  const recorded = await recordTree(options.tree);
   say("starting two sites and the WAN between them");
   await world.start();
-  const acknowledgements = new Acknowledgements();
   const { access } = world;
+  const acknowledgements = new Acknowledgements();
   await access.startMessages((line) => acknowledgements.note(line));
-
-  say(`copying ${expected.files} files, ${expected.bytes} bytes`);
-  const copyStarted = Date.now();
-  await access.copy(options.tree);
-  const copySeconds = (Date.now() - copyStarted) / 1000;
-  say(`copied and acknowledged in mode ${options.mode} after ${copySeconds.toFixed(1)} s`);
-
+  const { expected, copySeconds } = await copy(access, options, recorded);
   await pause(Math.max(0, options.messagesMillis - LOSS_RAISED_MILLIS));
-  const before = await loseTheSite(world, options);
+  const lastSight = await loseTheSite(world, options);
   say(`the primary site is gone; ${acknowledgements.count} messages were acknowledged`);
 
   const mirrorStatus = await promote(world, options);
@@ -96,12 +93,29 @@ export async function runDisaster(world: World, options: DisasterOptions): Promi
   const messages = await access.countMessages();
   await world.stopMirror();
   const mirrorConsistent = await check(world.mirror.store, say);
-
   return report(options, {
     ...{ expected, found, messages, acknowledgements, mirrorConsistent, copySeconds, started },
-    ...before,
+    ...lastSight,
     mirrorStatus,
   });
+}
+
+/** Gives what the copy must hold, and how long it took until all of it was acknowledged. */
+async function copy(
+  access: Access,
+  { tree, mode, say }: DisasterOptions,
+  recorded: TreeRecord,
+): Promise<{ expected: TreeRecord; copySeconds: number }> {
+  say(`copying ${recorded.files} files, ${recorded.bytes} bytes`);
+  const started = Date.now();
+  await access.copy(tree);
+  const copySeconds = (Date.now() - started) / 1000;
+  say(`copied and acknowledged in mode ${mode} after ${copySeconds.toFixed(1)} s`);
+  const expected = unchanged(recorded, await recordTree(tree));
+  if (expected.files < recorded.files) {
+    say(`${recorded.files - expected.files} files changed meanwhile and are not compared`);
+  }
+  return { expected, copySeconds };
 }
 
 interface LastSight {
@@ -169,7 +183,11 @@ function report(options: DisasterOptions, outcome: Outcome): DisasterReport {
   const { acknowledgements, expected, found, messages, primaryStatus, wan } = outcome;
   const network = primaryStatus.network;
   const messagesLost = Math.max(0, acknowledgements.count - messages);
-  const filesIdentical = countIdentical(expected, found);
+  const different = differences(expected, found);
+  const filesIdentical = expected.files - different.length;
+  if (different.length > 0) {
+    options.say(`not identical at the mirror: ${different.slice(0, SHOWN_FILES).join(", ")}`);
+  }
   const whole = messagesLost === 0 && filesIdentical === expected.files;
   return {
     schemaVersion: 1,

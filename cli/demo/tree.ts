@@ -111,11 +111,19 @@ export async function copyTree(
   await to.setStatus(target, await from.lstat(source));
 }
 
-/** How many files of `expected` are in `found` with the same content, permissions and times. */
-export function countIdentical(expected: TreeRecord, found: TreeRecord): number {
-  let identical = 0;
-  for (const [path, what] of expected.entries) {
-    if (!what.startsWith("directory") && found.entries.get(path) === what) identical++;
-  }
-  return identical;
+/** What was the same before and after: whoever changes a tree while it is copied gets either. */
+export function unchanged(before: TreeRecord, after: TreeRecord): TreeRecord {
+  const entries = new Map(
+    [...before.entries].filter(([path, what]) => after.entries.get(path) === what),
+  );
+  return { entries, files: filesOf({ ...before, entries }).length, bytes: before.bytes };
+}
+
+/** Files of `expected` that are not in `found` with the same content, permissions and times. */
+export function differences(expected: TreeRecord, found: TreeRecord): string[] {
+  return filesOf(expected).filter((path) => found.entries.get(path) !== expected.entries.get(path));
+}
+
+function filesOf({ entries }: TreeRecord): string[] {
+  return [...entries].filter(([, what]) => !what.startsWith("directory")).map(([path]) => path);
 }

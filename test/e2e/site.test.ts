@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { countIdentical, recordTree } from "../../cli/demo/tree.ts";
+import { differences, recordTree } from "../../cli/demo/tree.ts";
 import { contentOf } from "./busy-content.ts";
 import { Scene, type TestSite, whyNoMounts } from "./harness.ts";
 
@@ -41,7 +41,8 @@ describe.skipIf(NO_MOUNTS)(`one site${NO_MOUNTS === undefined ? "" : ` (${NO_MOU
 
     const second = await scene.mount(store);
     const expected = await recordTree(SOURCES);
-    expect(countIdentical(expected, await recordTree(second.at("copy")))).toBe(expected.files);
+    expect(expected.files).toBeGreaterThan(50);
+    expect(differences(expected, await recordTree(second.at("copy")))).toEqual([]);
     await run("tar", ["-df", second.at("copy.tar"), "-C", second.at("copy")]);
     expect((await run("ls", [second.at("link/core")])).stdout).toContain("vfs.ts");
     expect(await second.umount(scene)).toBe(0);
