@@ -100,9 +100,18 @@ export class FollowerSession implements LinkHandler {
   onData(bytes: Uint8Array): void {
     if (this.state === "closed") return;
     try {
-      this.reader.push(bytes, (type, payload) => this.handleFrame(type, payload));
+      this.reader.push(bytes, (type, payload) => this.takeFrame(type, payload));
     } catch (error) {
       this.reader.reset();
+      this.refuse(refusalOf(error), messageOf(error));
+    }
+  }
+
+  /** A frame that is refused does not take away the place in the stream: more follow on this link. */
+  private takeFrame(type: number, payload: Uint8Array): void {
+    try {
+      this.handleFrame(type, payload);
+    } catch (error) {
       this.refuse(refusalOf(error), messageOf(error));
     }
   }
@@ -159,12 +168,24 @@ export class FollowerSession implements LinkHandler {
     }
     this.primaryHead = hello.headSequence;
     this.primaryEpoch = hello.epoch;
-    if (this.options.store.log === null) {
-      this.options.store.create(hello);
+    let { log } = this.options.store;
+    if (log === null) {
+      log = this.options.store.create(hello);
       this.watchLog();
     }
     this.enter("following", "");
-    this.answerPosition(this.options.store.log?.head.sequence ?? 0);
+    this.answerHead(log);
+  }
+
+  /** The primary takes the answer for what is durable here: so it waits until it is. */
+  private answerHead(log: LogFollower): void {
+    const { generation } = this;
+    const { sequence } = log.head;
+    log.whenDurable(sequence, (error) => {
+      if (generation !== this.generation) return;
+      if (error === null) this.answerPosition(sequence);
+      else this.refuse(refusalOf(error), error.message);
+    });
   }
 
   private objectionTo(hello: Hello): { code: number; reason: string } | null {

@@ -132,6 +132,7 @@ export class PrimarySession implements LinkHandler {
   }
 
   onUp(): void {
+    this.forgetConnection();
     this.statistics.connections++;
     this.offer();
   }
@@ -157,10 +158,24 @@ export class PrimarySession implements LinkHandler {
   onData(bytes: Uint8Array): void {
     if (this.state === "fenced") return;
     try {
-      this.reader.push(bytes, (type, payload) => this.handleFrame(type, payload));
+      this.reader.push(bytes, (type, payload) => this.takeFrame(type, payload));
     } catch (error) {
-      this.refused(`the mirror sent something that is not our protocol: ${messageOf(error)}`);
+      this.reader.reset();
+      this.refuseAnswer(error);
     }
+  }
+
+  /** A frame that makes no sense does not take away the place in the stream. */
+  private takeFrame(type: number, payload: Uint8Array): void {
+    try {
+      this.handleFrame(type, payload);
+    } catch (error) {
+      this.refuseAnswer(error);
+    }
+  }
+
+  private refuseAnswer(error: unknown): void {
+    this.refused(`the mirror sent something that is not our protocol: ${messageOf(error)}`);
   }
 
   stop(): void {
@@ -169,9 +184,9 @@ export class PrimarySession implements LinkHandler {
   }
 
   private offer(): void {
-    this.forgetConnection();
+    this.forgetConversation();
     const { log, writerId, segmentBytes, maxRecordBytes } = this.options;
-    this.queuedOffset = this.link?.writtenOffset ?? 0;
+    this.queuedOffset = (this.link?.writtenOffset ?? 0) + (this.outbox?.length ?? 0);
     this.enter("comparing", "comparing histories");
     this.send(
       frame(FRAME.hello, Hello, {
@@ -187,13 +202,18 @@ export class PrimarySession implements LinkHandler {
   }
 
   private forgetConnection(): void {
+    this.forgetConversation();
+    this.reader.reset();
+    this.outbox = null;
+  }
+
+  /** On the same connection frames go on where they were: one that was cut off still goes out whole. */
+  private forgetConversation(): void {
     this.generation++;
     this.cancelRetry?.();
     this.cancelRetry = null;
-    this.reader.reset();
     this.inDoubtBytes += this.sent.unacknowledgedBytes;
     this.sent.clear();
-    this.outbox = null;
     this.queuedOffset = 0;
     this.nextSequence = 0;
     this.hurriedSequence = 0;
@@ -324,7 +344,7 @@ export class PrimarySession implements LinkHandler {
   }
 
   private refused(reason: string): void {
-    this.forgetConnection();
+    this.forgetConversation();
     this.enter("refused", reason);
     const { clock, timers } = this.options;
     this.cancelRetry = timers.at(clock.nowMicros() + RETRY_MICROS, () => {

@@ -60,7 +60,7 @@ export type WriteFault =
 export class SimulatedDisk implements SegmentStore {
   private readonly files = new Map<number, File>();
   private readonly schedule: Schedule;
-  private readonly options: DiskOptions;
+  private options: DiskOptions;
   private readonly unreadable = new Set<string>();
   private readonly inFlight = new Set<PendingWrite & { readonly segment: number }>();
   private reserve: number;
@@ -249,6 +249,11 @@ export class SimulatedDisk implements SegmentStore {
     file.cached = file.cached.slice(0, bytes);
     file.platter = file.platter.slice(0, bytes);
     file.unsynced = file.unsynced.filter((write) => write.offset + write.bytes.length <= bytes);
+  }
+
+  /** Somebody gave the device more room. */
+  grow(byBytes: number): void {
+    this.options = { ...this.options, capacityBytes: this.options.capacityBytes + byBytes };
   }
 
   makeUnreadable(segment: number, offset: number): void {
