@@ -158,6 +158,25 @@ describe("cutting a tail off", () => {
     expect(world.log.checkpoint).toEqual({ segment: 1, offset: first.offset });
   });
 
+  test("is over before the log is closed, so that nobody opens it in between", () => {
+    const world = new LogWorld({ tailBytes: 0 });
+    while (world.log.endAddress.segment < 4) world.append(900);
+    const events: string[] = [];
+    world.log.truncateTo(
+      5,
+      (records) => events.push(`aside from ${records[0]?.sequence}`),
+      () => events.push("cut"),
+    );
+    world.await<undefined>((done) => world.log.close((error) => done(error, undefined)));
+    expect(events[0]).toBe("aside from 6");
+    expect(events.at(-1)).toBe("cut");
+    expect(codeOf(() => world.append(100))).toBe("BUSY");
+    const image = world.disk.list();
+    world.clock.drain();
+    expect(world.disk.list()).toEqual(image);
+    expect(world.reopen().head.sequence).toBe(5);
+  });
+
   test("back to nothing leaves an empty log that takes another history", () => {
     const { primary, mirror } = pair(0);
     mirror.append(50);

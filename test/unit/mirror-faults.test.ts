@@ -63,7 +63,7 @@ describe("after a reconnection", () => {
 
 /** Hands bytes on in pieces of one length that know no frames, as a stream of packets does. */
 function inPackets(handler: LinkHandler, clock: VirtualClock): LinkHandler {
-  let waiting = new Uint8Array(0);
+  let waiting: Uint8Array = new Uint8Array(0);
   const handOn = (bytes: number): void => {
     const piece = waiting.slice(0, bytes);
     waiting = waiting.slice(bytes);

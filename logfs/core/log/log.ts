@@ -52,6 +52,8 @@ export class Log implements LogWriter, LogFollower {
   readonly id: Uint8Array;
   private state: "open" | "being cut" | "closed" = "open";
   private fencedBy: string | null = null;
+  /** Closing waits for a cut: it writes to the store, which goes to somebody else after the close. */
+  private closeAfterCut: (() => void) | null = null;
   private readonly options: ResolvedOptions;
   private readonly counters = newCounters();
   private readonly listeners = new Set<() => void>();
@@ -308,6 +310,7 @@ export class Log implements LogWriter, LogFollower {
       if (error === null) this.handleCut();
       else if (error instanceof SmfsError && error.code === "IO") this.pipeline.stop(error);
       done(error);
+      this.closeAfterCut?.();
     };
     this.pipeline.whenIdle(() => {
       if (this.pipeline.failure !== null) return finish(this.pipeline.failure);
@@ -327,6 +330,10 @@ export class Log implements LogWriter, LogFollower {
 
   /** Makes everything durable, then refuses appends. The store is the caller's to close. */
   close(done: Done): void {
+    if (this.state === "being cut") {
+      this.closeAfterCut = () => this.close(done);
+      return;
+    }
     this.state = "closed";
     this.whenDurable(this.head.sequence, (error) => {
       this.pipeline.disarmTimer();
