@@ -2,6 +2,7 @@
  * Damaged and full stores under a mount: what is damaged answers EIO and is named, everything else
  * stays readable, and nothing crashes.
  */
+import { execFile } from "node:child_process";
 import {
   closeSync,
   createReadStream,
@@ -11,12 +12,14 @@ import {
   truncateSync,
   writeSync,
 } from "node:fs";
-import { open, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { open, readdir, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { promisify } from "node:util";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { contentOf } from "./busy-content.ts";
 import { Scene, type TestSite, whyNoMounts } from "./harness.ts";
 
+const run = promisify(execFile);
 const NO_MOUNTS = whyNoMounts();
 const FILE_BYTES = 300_000;
 const FILES = 16;
@@ -151,13 +154,12 @@ function tailOf(file: number): Buffer {
 describe.skipIf(NO_MOUNTS)(
   `a full store${NO_MOUNTS === undefined ? "" : ` (${NO_MOUNTS})`}`,
   () => {
-    it("answers ENOSPC, keeps all that it acknowledged, can be emptied, and works again with more room", async () => {
-      const store = await scene.mkfs("store");
-      const site = await scene.mount(store, "--capacity", "24MiB");
+    async function fillEmptyAndCheck(store: string, ...args: readonly string[]): Promise<string[]> {
+      const site = await scene.mount(store, ...args);
       const whole = await fillUntilFull(site);
       expect(whole).toBeGreaterThan(20);
       for (let file = 0; file < whole; file++) {
-        const found = await readFile(site.at(String(file)));
+        const found = await readAll(site.at(String(file)));
         expect(found.equals(contentOf(file, FILE_BYTES))).toBe(true);
       }
       for (let file = 0; file < whole; file += 2) await rm(site.at(String(file)));
@@ -165,11 +167,28 @@ describe.skipIf(NO_MOUNTS)(
       expect(left.length).toBeLessThan(whole);
       expect(await site.umount(scene)).toBe(0);
       expect(await scene.succeed("fsck", store, "--deep")).toContain(": whole");
+      return left.toSorted();
+    }
 
-      const again = await scene.mount(store, "--capacity", "48MiB");
-      expect((await readdir(again.point)).toSorted()).toEqual(left.toSorted());
-      await writeFile(again.at("new"), contentOf(1000, MEBI));
-      expect((await readFile(again.at("new"))).equals(contentOf(1000, MEBI))).toBe(true);
+    async function expectUsable(site: TestSite, left: readonly string[]): Promise<void> {
+      expect((await readdir(site.point)).toSorted()).toEqual(left);
+      await writeFile(site.at("new"), contentOf(1000, MEBI));
+      expect((await readAll(site.at("new"))).equals(contentOf(1000, MEBI))).toBe(true);
+    }
+
+    it("at its capacity it answers ENOSPC, keeps what it acknowledged, and can be emptied", async () => {
+      const store = await scene.mkfs("store");
+      const left = await fillEmptyAndCheck(store, "--capacity", "24MiB");
+      await expectUsable(await scene.mount(store, "--capacity", "48MiB"), left);
+    });
+
+    it("so it does on a full device", async () => {
+      const device = scene.folder("device");
+      await run("mount", ["-t", "tmpfs", "-o", "size=24m", "tmpfs", device]);
+      const store = await scene.mkfs("device/store");
+      const left = await fillEmptyAndCheck(store);
+      await run("mount", ["-o", "remount,size=48m", device]);
+      await expectUsable(await scene.mount(store), left);
     });
   },
 );

@@ -1,8 +1,10 @@
 /** Peers that do not belong together, and strangers on the network. */
 import { createSocket } from "node:dgram";
 import { once } from "node:events";
+import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { readFile, writeFile } from "node:fs/promises";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import type { Child } from "../../cli/demo/processes.ts";
 import { Prng } from "../../lib/prng.ts";
 import { Scene, type TestPath, type TestSite, whyNoMounts, writeSynced } from "./harness.ts";
 
@@ -59,7 +61,7 @@ describe.skipIf(NO_MOUNTS)(`peers${NO_MOUNTS === undefined ? "" : ` (${NO_MOUNTS
     const primary = await startPrimary(await scene.mkfs("primary"));
     await primary.when("the mirror", (s) => s.mirror?.state === "streaming");
     const before = await mirror.when("its counts", (s) => s.network !== null);
-    const noise = sendNoise([path.near, path.far], STRANGE_DATAGRAMS);
+    const noise = sendNoise([path.far, ...udpPortsOf(primary.child)], STRANGE_DATAGRAMS);
     for (let file = 0; file < 20; file++)
       await writeSynced(primary.at(`${file}`), `content ${file}`);
     await noise;
@@ -76,6 +78,29 @@ describe.skipIf(NO_MOUNTS)(`peers${NO_MOUNTS === undefined ? "" : ` (${NO_MOUNTS
     expect((await primary.status())?.mirror).toMatchObject({ state: "streaming", reason: null });
   });
 });
+
+/** UDP ports that a process is bound to (proc_net_udp: address:port in hexadecimal, 10th the inode). */
+function udpPortsOf(child: Child): number[] {
+  const folder = `/proc/${child.process.pid}/fd`;
+  const open = new Set(readdirSync(folder).map((fd) => linkOf(`${folder}/${fd}`)));
+  const sockets = readFileSync("/proc/net/udp", "utf8").split("\n").slice(1);
+  const mine = sockets.map((line) => line.trim().split(/\s+/));
+  const ports = mine
+    .filter((fields) => open.has(`socket:[${fields[9]}]`))
+    .map((fields) => Number.parseInt(fields[1]?.split(":")[1] ?? "", 16));
+  expect(ports.length).toBeGreaterThan(0);
+  return ports;
+}
+
+/** Empty for a descriptor that was closed meanwhile. */
+function linkOf(path: string): string {
+  try {
+    return readlinkSync(path);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
+    return "";
+  }
+}
 
 /** Datagrams of random bytes and lengths, some at each port, a few at a time. */
 async function sendNoise(ports: readonly number[], count: number): Promise<void> {

@@ -13,9 +13,11 @@ describe.skipIf(NO_MOUNTS)(`two sites${NO_MOUNTS === undefined ? "" : ` (${NO_MO
 
   beforeEach(async () => {
     scene = new Scene();
-    path = await scene.wan({ loss: "0.5%" });
-    mirrorStore = await scene.mkfs("mirror", "--mirror");
-    primaryStore = await scene.mkfs("primary");
+    [path, mirrorStore, primaryStore] = await Promise.all([
+      scene.wan({ loss: "0.5%" }),
+      scene.mkfs("mirror", "--mirror"),
+      scene.mkfs("primary"),
+    ]);
   });
   afterEach(() => scene.close());
 
