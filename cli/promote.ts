@@ -32,6 +32,9 @@ export async function promoteOffline(registry: StoreRegistry): Promise<number> {
     const recovered = Log.recover(store, options, systemTime);
     if (!recovered.ok) throw recovered.failure;
     const { log } = recovered;
+    if (log.checkpoint === null) {
+      throw new SmfsError("USAGE", `${registry.path} has not received a whole file system yet`);
+    }
     const term = Math.max(registry.term, termOf(log.epoch)) + 1;
     log.startEpoch(term * TERM, PROMOTED);
     await closeLog(log);

@@ -1,8 +1,7 @@
 /**
  * A store in the role of mirror: follows the primary's log, shows its file system read-only.
  */
-import { closeSync, fsyncSync, mkdirSync, openSync, writeSync } from "node:fs";
-import { join } from "node:path";
+import { closeSync, fsyncSync, writeFileSync } from "node:fs";
 import { SmfsError } from "../../lib/errors.ts";
 import type { Clock, Logger, Timers } from "../../lib/ports.ts";
 import { FileSystem } from "../../logfs/core/fs/filesystem.ts";
@@ -81,6 +80,8 @@ export class MirrorSite implements FollowerStore {
 
   /** The first primary says which log this store will hold from now on. */
   create(hello: Hello): LogFollower {
+    // A log that is being opened again after a cut must not give way to another one.
+    if (this.registry.log !== null) throw new SmfsError("BUSY", "the log is being opened");
     const id = Buffer.from(hello.logId);
     const placement = this.registry.createLog(hello.segmentBytes, hello.maxRecordBytes, id);
     this.follow(this.openLog(placement), 1);
@@ -94,13 +95,11 @@ export class MirrorSite implements FollowerStore {
       done(new SmfsError("NOT_FOUND", "there is no log to cut"));
       return;
     }
-    const name = join(this.registry.setAsideDirectory, `setaside-${position.sequence}.log`);
-    mkdirSync(this.registry.setAsideDirectory, { recursive: true, mode: 0o700 });
-    const fd = openSync(name, "a", 0o600);
+    const { fd, name } = this.registry.openSetAside(position.sequence);
     following.log.truncateTo(
       position.sequence,
       (records) => {
-        for (const { bytes } of records) writeSync(fd, bytes);
+        for (const { bytes } of records) writeFileSync(fd, bytes);
         fsyncSync(fd);
       },
       (error) => {
@@ -136,6 +135,7 @@ export class MirrorSite implements FollowerStore {
 
   /** After a cut the tree in memory is of a history that is no more. */
   private async reopen(): Promise<void> {
+    if (this.session.state === "closed") return;
     await this.closeFollowing();
     await this.openExisting();
   }

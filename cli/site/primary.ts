@@ -46,6 +46,8 @@ export async function openPrimary(
   events: PrimaryEvents,
 ): Promise<PrimarySite> {
   const { log, store } = openLogForWriting(registry, config, time, logger);
+  // A mirror that has heard of an epoch which is then lost here would take its next user for another.
+  await durable(log);
   if (log.checkpoint === null) throw new SmfsError("DAMAGED", "the log holds no file system");
   const volume = await openVolume(log, log.checkpoint, {
     clock: time,
@@ -82,11 +84,31 @@ export async function openPrimary(
 
   const close = async (): Promise<void> => {
     session?.stop();
-    if (log.failure === null) volume.close();
+    if (log.failure === null) checkpointAtClose(volume, logger);
     await closeLog(log);
     store.close();
   };
   return { role: "primary", log, store, volume, fileSystem, session, committer, sync, close };
+}
+
+/** Saves the next opening a replay; without it (no space, fenced) everything is in the log all the same. */
+function checkpointAtClose(volume: TreeVolume, logger: Logger): void {
+  try {
+    volume.close();
+  } catch (error) {
+    if (!(error instanceof SmfsError)) throw error;
+    logger.warn({ reason: error.message }, "no checkpoint at the end");
+  }
+}
+
+/** Rejects with the log's failure. */
+function durable(log: Log): Promise<void> {
+  return new Promise((resolve, reject) => {
+    log.whenDurable(log.head.sequence, (error) => {
+      if (error === null) resolve();
+      else reject(error);
+    });
+  });
 }
 
 export function volumeLimits({ store }: Config): Partial<VolumeLimits> {

@@ -20,7 +20,7 @@ import {
   renameSync,
   writeSync,
 } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { z } from "zod";
 import { fromHex } from "../../lib/bytes.ts";
 import { messageOf, SmfsError } from "../../lib/errors.ts";
@@ -122,8 +122,17 @@ export class StoreRegistry {
       : { ...log, id: fromHex(log.id), directory: join(this.path, `log-${log.id.slice(0, 8)}`) };
   }
 
-  get setAsideDirectory(): string {
-    return join(this.path, "setaside");
+  /**
+   * Opens the file for records that gave way behind record `sequence`, to append to it. Its name is
+   * durable: the records are cut from the log as soon as the file is synced.
+   */
+  openSetAside(sequence: number): { readonly fd: number; readonly name: string } {
+    const directory = join(this.path, "setaside");
+    makeDirectory(directory);
+    const name = join(directory, `setaside-${sequence}.log`);
+    const fd = openSync(name, "a", 0o600);
+    syncDirectory(directory);
+    return { fd, name };
   }
 
   get controlSocket(): string {
@@ -137,7 +146,7 @@ export class StoreRegistry {
     this.save();
     const placement = this.log;
     if (placement === null) throw new SmfsError("IO", "the new log was not recorded");
-    mkdirSync(placement.directory, { recursive: true, mode: 0o700 });
+    makeDirectory(placement.directory);
     return placement;
   }
 
@@ -169,6 +178,12 @@ function parseContents(path: string, text: string): Contents {
     const name = join(path, FILE);
     throw new SmfsError("DAMAGED", `${name} is damaged: ${messageOf(error)}`, error);
   }
+}
+
+/** Its name is durable when this returns. */
+function makeDirectory(path: string): void {
+  mkdirSync(path, { recursive: true, mode: 0o700 });
+  syncDirectory(dirname(path));
 }
 
 function syncDirectory(path: string): void {

@@ -1,0 +1,89 @@
+/** Stores on a real disk that are opened in their roles, without a mount. */
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, expect, it, vi } from "vitest";
+import { configFrom } from "../../cli/config.ts";
+import { mkfsCommand } from "../../cli/mkfs.ts";
+import { promoteOffline } from "../../cli/promote.ts";
+import { MirrorSite } from "../../cli/site/mirror.ts";
+import { closeLog, openPrimary, openStore } from "../../cli/site/primary.ts";
+import { Log } from "../../logfs/core/log/log.ts";
+import { StoreRegistry } from "../../logfs/log/registry.ts";
+import { PROTOCOL_VERSION } from "../../mirror/core/messages.ts";
+import { systemTime } from "../../sys/time.ts";
+
+const ROOT = { uid: 0, gid: 0, groups: [] };
+const SILENT = { debug: vi.fn(), info: vi.fn(), warn: vi.fn(), error: vi.fn() };
+const NO_EVENTS = { onCommitted: () => {}, onFenced: () => {} };
+
+let directory: string;
+beforeEach(() => {
+  directory = mkdtempSync(join(tmpdir(), "smfs-roles-"));
+  vi.spyOn(process.stdout, "write").mockReturnValue(true);
+});
+afterEach(() => {
+  vi.restoreAllMocks();
+  rmSync(directory, { recursive: true, force: true });
+});
+
+async function primary() {
+  const path = join(directory, "store");
+  await mkfsCommand().parseAsync([path], { from: "user" });
+  const registry = StoreRegistry.open(path);
+  return openPrimary(registry, configFrom({}, path), systemTime, SILENT, NO_EVENTS);
+}
+
+it("an opening's epoch is durable before anybody can hear of it", async () => {
+  const site = await primary();
+  expect(site.log.durableSequence).toBe(site.log.head.sequence);
+  await site.close();
+});
+
+it("a primary that was fenced closes, without a checkpoint", async () => {
+  const site = await primary();
+  await site.fileSystem.mkdir(ROOT, 1, new TextEncoder().encode("name"), 0o755);
+  site.log.fence("superseded");
+  await site.close();
+  expect(site.log.durableSequence).toBe(site.log.head.sequence);
+});
+
+it("a mirror without a whole file system is not promoted, and stays what it is", async () => {
+  const path = join(directory, "mirror");
+  const registry = StoreRegistry.create(path, "mirror");
+  const {
+    id: logId,
+    segmentBytes,
+    maxRecordBytes,
+    ...place
+  } = registry.createLog(2 ** 20, 2 ** 18);
+  const store = openStore(place.directory, null);
+  const log = Log.create(store, { logId, segmentBytes, maxRecordBytes }, systemTime);
+  log.startEpoch(1, 1);
+  await closeLog(log);
+  store.close();
+  await expect(promoteOffline(registry)).rejects.toThrow("whole file system");
+  expect(StoreRegistry.open(path).role).toBe("mirror");
+});
+
+it("a mirror whose log is closed for a moment does not take another one", async () => {
+  const path = join(directory, "mirror");
+  const registry = StoreRegistry.create(path, "mirror");
+  const site = await MirrorSite.open(registry, configFrom({}, path), systemTime, SILENT, () => {});
+  const hello = {
+    version: PROTOCOL_VERSION,
+    logId: new Uint8Array(16).fill(1),
+    writerId: new Uint8Array(16),
+    epoch: 1,
+    headSequence: 1,
+    segmentBytes: 2 ** 20,
+    maxRecordBytes: 2 ** 18,
+  };
+  site.create(hello);
+  const opened = registry.log;
+  await site.close();
+  expect(() => site.create({ ...hello, logId: new Uint8Array(16).fill(2) })).toThrow(
+    "being opened",
+  );
+  expect(registry.log).toEqual(opened);
+});
