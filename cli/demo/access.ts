@@ -12,7 +12,7 @@ import { fileURLToPath } from "node:url";
 import { SmfsError } from "../../lib/errors.ts";
 import { mountFuse } from "../../logfs/export/fuse/mount.ts";
 import type { SiteStatus } from "../../web/status-types.ts";
-import type { LibraryCommand } from "./library-site.ts";
+import type { SiteCommand } from "./site-process.ts";
 import { countMessages } from "./messages.ts";
 import { Child, Dialogue } from "./processes.ts";
 import { recordTree, type TreeRecord } from "./tree.ts";
@@ -46,7 +46,7 @@ export interface Access {
 const COPY = "tree";
 const MESSAGES = "messages.log";
 const WRITER = fileURLToPath(new URL("./writer.js", import.meta.url));
-const LIBRARY_SITE = fileURLToPath(new URL("./library-site.js", import.meta.url));
+const SITE = fileURLToPath(new URL("./site-process.js", import.meta.url));
 
 /** Why nothing can be mounted here; undefined when it can. Found out by mounting something. */
 export async function whyNoMount(): Promise<string | undefined> {
@@ -87,7 +87,7 @@ export class MountedAccess implements Access {
   }
 
   startSite({ name, store, mountPoint }: SitePaths, flags: readonly string[]): Child {
-    return Child.smfs(`${name} site`, ["mount", store, mountPoint, ...flags]);
+    return new Child(`${name} site`, SITE, [store, mountPoint, ...flags]);
   }
 
   isServed({ mount, role }: SiteStatus): boolean {
@@ -143,7 +143,7 @@ export class LibraryAccess implements Access {
   }
 
   startSite({ name, store }: SitePaths, flags: readonly string[]): Child {
-    const child = new Child(`${name} site`, LIBRARY_SITE, [store, ...flags]);
+    const child = new Child(`${name} site`, SITE, [store, ...flags]);
     this.dialogues.set(name, new Dialogue(child, (line) => this.note(line)));
     return child;
   }
@@ -177,7 +177,7 @@ export class LibraryAccess implements Access {
     await this.ask("primary", { do: "write", to: `sample-${number}`, text: `file ${number}\n` });
   }
 
-  private ask<T>(site: SitePaths["name"], command: LibraryCommand): Promise<T> {
+  private ask<T>(site: SitePaths["name"], command: SiteCommand): Promise<T> {
     const dialogue = this.dialogues.get(site);
     if (dialogue === undefined) throw new SmfsError("USAGE", `the ${site} was not started`);
     return dialogue.ask<T>(command);

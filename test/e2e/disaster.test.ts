@@ -3,7 +3,7 @@ import { chmodSync, mkdirSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import type { Child } from "../../cli/demo/processes.ts";
+import { type Child, until } from "../../cli/demo/processes.ts";
 import { MAIN, mountsBelow, Scene, whyNoMounts } from "./harness.ts";
 
 const NO_MOUNTS = whyNoMounts();
@@ -109,6 +109,17 @@ describe.skipIf(NO_MOUNTS)(`mounted${NO_MOUNTS === undefined ? "" : ` (${NO_MOUN
     await demo.closed;
     expect(demo.process.exitCode).toBe(0);
     expectNothingLeft();
+  });
+
+  it("sites and WAN end by themselves when the demonstration is killed", async () => {
+    const demo = start(["demo"]);
+    await untilOutput(demo, /fsync network/);
+    expect(processesOf(scene.path("tmp")).length).toBe(2);
+    demo.kill("SIGKILL");
+    await until("waiting for the sites to end", [], async () => {
+      const left = [...processesOf(scene.path("tmp")), ...mountsBelow(scene.directory)];
+      return Promise.resolve(left.length === 0 ? true : undefined);
+    });
   });
 
   it("Ctrl-C while everything is starting leaves nothing behind", async () => {

@@ -1,6 +1,7 @@
 /**
- * A site without a mount: `smfs mount` with the same flags, its file system used through the library.
- * Answers commands on standard input, one JSON object a line, in order:
+ * A site of a demonstration: `smfs mount` with the same arguments, which ends with its standard input,
+ * so that no site outlives the demonstration, however that ended. Without a mount its file system is
+ * used through the library, by commands on standard input, one JSON object a line, answered in order:
  *
  *     {"do": "copy", "source": DIR, "to": NAME}     copies a tree of this machine
  *     {"do": "write", "to": NAME, "text": TEXT}
@@ -30,7 +31,7 @@ const Command = z.discriminatedUnion("do", [
   z.object({ do: z.literal("record"), from: z.string() }),
   z.object({ do: z.literal("count"), from: z.string() }),
 ]);
-export type LibraryCommand = z.infer<typeof Command>;
+export type SiteCommand = z.infer<typeof Command>;
 
 /** A promotion opens the file system anew, so it is looked up for each command. */
 function filesOf(site: Site): VfsFiles {
@@ -39,7 +40,7 @@ function filesOf(site: Site): VfsFiles {
   return new VfsFiles(fileSystem);
 }
 
-async function perform(command: LibraryCommand, files: VfsFiles): Promise<object> {
+async function perform(command: SiteCommand, files: VfsFiles): Promise<object> {
   switch (command.do) {
     case "copy":
       await copyTree(HOST_FILES, command.source, files, command.to);
@@ -83,10 +84,10 @@ async function answer(site: Site, line: string): Promise<object> {
 
 async function serve(
   store: string | undefined,
-  _directory: string | undefined,
+  directory: string | undefined,
   flags: FlagValues,
 ): Promise<void> {
-  const site = await startSite(store, undefined, flags);
+  const site = await startSite(store, directory, flags);
   const input = createInterface({ input: process.stdin });
   void site.ended.finally(() => input.close());
   for await (const line of input) {
