@@ -170,7 +170,7 @@ export class World {
 }
 
 /** Takes away what a dead process left mounted. */
-async function detach(mountPoint: string): Promise<void> {
+export async function detach(mountPoint: string): Promise<void> {
   if (mountAt(mountPoint) === undefined) return;
   await (process.geteuid?.() === 0 ? unmount : fuserunmount)(mountPoint, "detach");
 }

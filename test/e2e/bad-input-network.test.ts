@@ -8,7 +8,7 @@ import type { Child } from "../../cli/demo/processes.ts";
 import { Prng } from "../../lib/prng.ts";
 import { Scene, type TestPath, type TestSite, whyNoMounts, writeSynced } from "./harness.ts";
 
-const NO_MOUNTS = whyNoMounts();
+const NO_MOUNTS = await whyNoMounts();
 const STRANGE_DATAGRAMS = 2000;
 
 describe.skipIf(NO_MOUNTS)(`peers${NO_MOUNTS === undefined ? "" : ` (${NO_MOUNTS})`}`, () => {

@@ -3,7 +3,7 @@ import { chmod, mkdir, open, writeFile } from "node:fs/promises";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { type Finished, mountsBelow, Scene, whyNoMounts } from "./harness.ts";
 
-const NO_MOUNTS = whyNoMounts();
+const NO_MOUNTS = await whyNoMounts();
 /** sysexits.h */
 const USAGE = 64;
 const UNAVAILABLE = 69;

@@ -6,12 +6,14 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { type Child, until } from "../../cli/demo/processes.ts";
 import { MAIN, mountsBelow, Scene, whyNoMounts } from "./harness.ts";
 
-const NO_MOUNTS = whyNoMounts();
-const NO_SETPRIV =
-  process.geteuid?.() === 0 ? undefined : "needs root to become a user who cannot mount";
+const NO_MOUNTS = await whyNoMounts();
+const IS_ROOT = process.geteuid?.() === 0;
+/** Who cannot mount anyway is such a user already. */
+const NO_NOBODY =
+  IS_ROOT || NO_MOUNTS !== undefined ? undefined : "needs root to become a user who cannot mount";
 /** A user without rights: no privileges by set-id programs either, such as fusermount3. */
 const NOBODY = ["--reuid", "65534", "--regid", "65534", "--clear-groups", "--no-new-privs"];
-const AS_NOBODY = ["setpriv", ...NOBODY];
+const AS_NOBODY = IS_ROOT ? ["setpriv", ...NOBODY] : [];
 /** A tree to copy: this project's own. */
 const TREE = fileURLToPath(new URL("../../logfs/core", import.meta.url));
 const DISASTER = ["demo", "--scenario", "disaster", "--json", "--tree", TREE, "--duration", "1s"];
@@ -132,7 +134,7 @@ describe.skipIf(NO_MOUNTS)(`mounted${NO_MOUNTS === undefined ? "" : ` (${NO_MOUN
   });
 });
 
-describe.skipIf(NO_SETPRIV)(`library${NO_SETPRIV === undefined ? "" : ` (${NO_SETPRIV})`}`, () => {
+describe.skipIf(NO_NOBODY)(`library${NO_NOBODY === undefined ? "" : ` (${NO_NOBODY})`}`, () => {
   it("the same disaster, for a user who cannot mount and is told why", async () => {
     const demo = start([...DISASTER, "--loss", "1%"], AS_NOBODY);
     await expectKeptPromise(demo, "network", "library");

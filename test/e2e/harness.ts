@@ -4,18 +4,18 @@
  * A `Scene` is one temporary directory with everything that a test starts in it. `close` ends the
  * processes, detaches the mounts and removes the directory, whatever happened before.
  */
-import { accessSync, constants, existsSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { open } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { askControl } from "../../cli/control.ts";
+import { whyNoMount } from "../../cli/demo/access.ts";
 import { Child, until } from "../../cli/demo/processes.ts";
 import { Wan, wanArguments, type WanOptions } from "../../cli/demo/wan.ts";
-import { freePort } from "../../cli/demo/world.ts";
+import { detach, freePort } from "../../cli/demo/world.ts";
 import { writeKeyFile } from "../../gateway/udp/keys.ts";
 import { SmfsError } from "../../lib/errors.ts";
-import { unmount } from "../../sys/mount.ts";
 import { mounts } from "../../sys/mountinfo.ts";
 import type { SiteStatus } from "../../web/status-types.ts";
 
@@ -26,16 +26,8 @@ const COMMAND_MILLIS = 30_000;
 const SEGMENT = "1MiB";
 
 /** Why tests on real mounts cannot run here; undefined when they can. */
-export function whyNoMounts(): string | undefined {
-  if (process.platform !== "linux") return "FUSE is Linux's";
-  if (!existsSync(MAIN)) return "not built: run npm run build";
-  if (process.geteuid?.() !== 0) return "needs root to mount";
-  try {
-    accessSync("/dev/fuse", constants.R_OK | constants.W_OK);
-    return undefined;
-  } catch (error) {
-    return `needs /dev/fuse (${String(error)})`;
-  }
+export async function whyNoMounts(): Promise<string | undefined> {
+  return existsSync(MAIN) ? whyNoMount() : "not built: run npm run build";
 }
 
 /** UDP ports of the loopback, and what is between them. */
@@ -148,7 +140,7 @@ export function mountsBelow(directory: string): string[] {
 }
 
 async function detachAll(directory: string): Promise<void> {
-  for (const point of mountsBelow(resolve(directory))) await unmount(point, "detach");
+  for (const point of mountsBelow(resolve(directory))) await detach(point);
 }
 
 /** A running `smfs mount`. */

@@ -3,7 +3,7 @@ import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { Scene, type TestPath, type TestSite, whyNoMounts, writeSynced } from "./harness.ts";
 
-const NO_MOUNTS = whyNoMounts();
+const NO_MOUNTS = await whyNoMounts();
 
 describe.skipIf(NO_MOUNTS)(`two sites${NO_MOUNTS === undefined ? "" : ` (${NO_MOUNTS})`}`, () => {
   let scene: Scene;

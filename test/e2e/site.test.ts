@@ -17,7 +17,7 @@ const BUSY_WRITER = fileURLToPath(new URL("../../dist/test/e2e/busy-writer.js", 
 const ROUNDS = 3;
 /** The site dies after so many acknowledgements: several segments and some 20 fsyncs. */
 const ENOUGH_NOTES = 500;
-const NO_MOUNTS = whyNoMounts();
+const NO_MOUNTS = await whyNoMounts();
 
 describe.skipIf(NO_MOUNTS)(`one site${NO_MOUNTS === undefined ? "" : ` (${NO_MOUNTS})`}`, () => {
   let scene: Scene;
