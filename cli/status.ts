@@ -26,6 +26,7 @@ function describe(status: SiteStatus): string {
   const { store, mount, sync, mirror, network } = status;
   const lines = [
     `${status.role} ${store.path}: ${status.state}`,
+    ...(store.failure === null ? [] : [`  FAILED   ${store.failure}`]),
     `  mount    ${mount === null ? "none" : `${mount.point}${mount.readOnly ? " (read-only)" : ""}`}`,
     `  log      ${store.logId}, epoch ${store.epoch}, record ${store.headSequence} (durable ${store.durableSequence})`,
     `  space    ${formatBytes(store.dataBytes)} in files, ${store.inodes} inodes, ${formatBytes(store.freeBytes)} free`,

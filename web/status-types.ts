@@ -40,6 +40,8 @@ export interface StoreStatus {
   readonly writtenSequence: number;
   readonly durableSequence: number;
   readonly segments: number;
+  /** Why nothing more is acknowledged, or why a mirror shows nothing newer; null: all is well. */
+  readonly failure: string | null;
   /** Room of the store's device, and what is free of it. */
   readonly totalBytes: number;
   readonly freeBytes: number;

@@ -20,7 +20,7 @@ export function describeSite(site: Site, latencyMillis: SiteStatus["latencyMilli
     schemaVersion: STATUS_SCHEMA_VERSION,
     role: registry.role,
     site: registry.path,
-    state: site.state,
+    state: failureOf(role) === null ? site.state : "failed",
     uptimeSeconds: (Date.now() - site.startedMillis) / 1000,
     store: describeStore(site),
     mount:
@@ -57,10 +57,17 @@ function describeStore({ registry, role }: Site): StoreStatus {
     writtenSequence: log?.writtenSequence ?? 0,
     durableSequence: log?.durableSequence ?? 0,
     segments: log?.segmentCount ?? 0,
+    failure: failureOf(role),
     ...space,
     inodes: volume?.inodes ?? 0,
     dataBytes: volume?.dataBytes ?? 0,
   };
+}
+
+/** A log that cannot write any more, or a mirror that cannot apply what it received. */
+function failureOf(role: Site["role"]): string | null {
+  const following = role?.role === "mirror" ? role.volume?.failure : null;
+  return (role?.log?.failure ?? following)?.message ?? null;
 }
 
 function describeMirror(site: Site, role: PrimarySite | MirrorSite): MirrorStatus | null {
