@@ -32,7 +32,8 @@ export interface EncoderOptions {
 const DEFAULT_IDLE_MICROS = 2000;
 
 export class LayeredEncoder implements Encoder {
-  private readonly idleMicros: number;
+  /** Silence after which partial groups leave; may change at any time. */
+  idleMicros: number;
   private current: LayerSet;
   /** Layers of the parameters before, until their flushed repairs have been polled. */
   private retiring: LayerSet | null = null;

@@ -1,8 +1,9 @@
 /** Protection classes: what has left the machine for a packet, packed into a small number. */
-import type { Protection } from "./risk.ts";
+import { FIRST_COPY_STRIDES, type Protection } from "./risk.ts";
 
 /** Plain copies of one packet that are worth counting. */
 export const MAX_COPIES = 7;
+const MAX_STRIDE_LOG2 = 3;
 /** Depths that the model tells apart. */
 export const MAX_DEPTH = 3;
 
@@ -12,10 +13,12 @@ const FIELD = {
   spread: { shift: 4, bits: 4 },
   depth: { shift: 8, bits: 2 },
   copies: { shift: 10, bits: 3 },
+  /** Binary logarithm of the stride. */
+  stride: { shift: 13, bits: 2 },
 } as const;
 export type FieldName = keyof typeof FIELD;
 
-export const CLASSES = 2 ** 13;
+export const CLASSES = 2 ** 15;
 
 export function fieldOf(packetClass: number, name: FieldName): number {
   const { shift, bits } = FIELD[name];
@@ -47,5 +50,15 @@ export function protectionOf(packetClass: number): Protection {
     spread: fieldOf(packetClass, "spread"),
     depth: fieldOf(packetClass, "depth"),
     copies: fieldOf(packetClass, "copies"),
+    stride: 2 ** fieldOf(packetClass, "stride"),
   };
+}
+
+/** What a copy's distance does to the stride: `packets` after the packet, or after its last copy. */
+export function withCopyAfter(packetClass: number, packets: number): number {
+  const isFirst = fieldOf(packetClass, "copies") === 0;
+  const stride = isFirst ? packets / FIRST_COPY_STRIDES : packets;
+  const log2 = Math.min(MAX_STRIDE_LOG2, Math.floor(Math.log2(Math.max(1, stride))));
+  const least = isFirst ? log2 : Math.min(log2, fieldOf(packetClass, "stride"));
+  return withField(packetClass, "stride", least);
 }

@@ -20,7 +20,7 @@
  * - A layer without that property (r · i_k > i_l for a denser k in use) could share two members with
  *   it, and is left out of the account.
  * - A flushed repair follows its last member directly: layer l at a distance of l + 1.
- *   Plain copies follow behind the repairs.
+ *   Plain copies follow directly behind the repairs, or farther when that was counted.
  * - All this is exact on a tree of groups; the smallest cycles, four packets two by two in the same
  *   groups of two layers, are added (`cycles`).
  *
@@ -37,9 +37,14 @@ export interface Protection {
   readonly spread: number;
   /** Plain copies that left after those. */
   readonly copies: number;
+  /** A copy left so many packets after the one before; the first, FIRST_COPY_STRIDES as many. */
+  readonly stride: number;
   /** How many group spans (`RiskModel.spanPackets`) the packet is behind the newest fully spread. */
   readonly depth: number;
 }
+
+/** Three layers of a flushed message stand between its packets and their copies. */
+export const FIRST_COPY_STRIDES = 3;
 
 /** After so many steps the evolution has converged for any loss at which the code helps. */
 export const MAX_DEPTH = 3;
@@ -63,8 +68,8 @@ export class RiskModel {
   }
 
   /** Upper estimate of the probability that one packet is lost and cannot be rebuilt. */
-  packetRisk({ layers, spread, copies, depth }: Protection): number {
-    const copyOdds = this.copyOdds(layers, copies);
+  packetRisk({ layers, spread, copies, stride, depth }: Protection): number {
+    const copyOdds = this.copyOdds(layers, copies, stride);
     const table = this.spread[Math.min(depth, MAX_DEPTH)] ?? [];
     return Math.min(
       this.riskOf(this.flushed[layers] ?? [], copyOdds),
@@ -79,11 +84,18 @@ export class RiskModel {
     return Math.min(loss, onTree + loss * copiesFail * cycles(this.r, loss, layers));
   }
 
-  /** A copy is a repair without other members; the nearest stands right behind the repairs. */
-  private copyOdds(layers: number, copies: number): LayerOdds[] {
+  /**
+   * A copy is a repair without other members. Where the packet's own burst does not reach, another
+   * may take one copy and go on to the next; side by side (stride 1) the own burst is likelier.
+   */
+  private copyOdds(layers: number, copies: number, stride: number): LayerOdds[] {
+    const { loss } = this.link;
+    const isClose = stride === 1;
+    const first = isClose ? layers + 1 : FIRST_COPY_STRIDES * stride;
+    const next = isClose ? loss : Math.min(1, loss + reach(this.link, Infinity, stride));
     return Array.from({ length: copies }, (_, k) => ({
-      defeated: reach(this.link, Infinity, layers + 1 + k),
-      fails: this.link.loss,
+      defeated: reach(this.link, Infinity, first + k * stride),
+      fails: k === 0 ? loss : next,
     }));
   }
 }

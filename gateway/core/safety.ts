@@ -25,6 +25,7 @@ import {
   MAX_DEPTH,
   possibleClasses,
   protectionOf,
+  withCopyAfter,
   withField,
 } from "./protection.ts";
 import type { RiskModel } from "./risk.ts";
@@ -49,6 +50,9 @@ export class Safety implements FlightObserver {
   private readonly classes: readonly number[];
   private readonly classOfId = new Uint16Array(ID_WINDOW);
   private readonly leavingCopies: number[] = [];
+  /** Data and repair packets and copies sent so far, and where among them each id left last. */
+  private sentPackets = 0;
+  private readonly sentPacketsOfId = new Float64Array(ID_WINDOW);
   /** Ids below have left. */
   private leftEndId = 0;
   /** By class of the field's level alone: ids below have reached it. */
@@ -82,6 +86,11 @@ export class Safety implements FlightObserver {
   /** `id` was given to a new packet. */
   noteSent(id: number): void {
     this.classOfId[id & MASK] = 0;
+    this.sentPacketsOfId[id & MASK] = this.sentPackets++;
+  }
+
+  noteRepairSent(): void {
+    this.sentPackets++;
   }
 
   get hasRoomForCopy(): boolean {
@@ -91,6 +100,9 @@ export class Safety implements FlightObserver {
   noteCopySent(id: number): void {
     assert(this.hasRoomForCopy, "more copies than the books hold");
     this.leavingCopies.push(id);
+    const packets = this.sentPackets - (this.sentPacketsOfId[id & MASK] ?? 0);
+    this.sentPacketsOfId[id & MASK] = this.sentPackets++;
+    this.setClass(id, withCopyAfter(this.classOfId[id & MASK] ?? 0, packets));
   }
 
   copiesOf(id: number): number {

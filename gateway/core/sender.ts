@@ -39,6 +39,12 @@ const IN_FLIGHT_PATHS = 2;
 const LEAST_IN_FLIGHT_BYTES = 2 ** 18;
 /** What two busy processes may add to a round trip without it being a queue on the path. */
 const ENDPOINT_MICROS = 5_000;
+/**
+ * When nobody waits, partial groups leave after a quarter of a round trip without data: soon enough
+ * to come before what is lost is sent again, late enough that slow traffic fills its groups.
+ */
+const LEAST_IDLE_MICROS = 2_000;
+const MOST_IDLE_MICROS = 25_000;
 const MAX_PROBE_MICROS = 2_000_000;
 /** Packets that may still be overtaken when the code's horizon is over. */
 const REORDER_PACKETS = 64;
@@ -161,6 +167,7 @@ export class Sender {
     if (length === 0) return 0;
     RepairHeader.encode(viewOf(out), 0, { kind: INNER.repair });
     this.hurrying.noteRepair();
+    this.safety.noteRepairSent();
     this.counters.repairPacketsSent++;
     return RepairHeader.size + length;
   }
@@ -299,6 +306,8 @@ export class Sender {
 
   private sampleRoundTrip(micros: number, nowMicros: number): void {
     this.roundTrip.sample(micros, nowMicros);
+    const idleMicros = this.roundTrip.leastMicros / 4;
+    this.encoder.idleMicros = Math.min(MOST_IDLE_MICROS, Math.max(LEAST_IDLE_MICROS, idleMicros));
     this.counters.roundTripMicros = Math.round(this.roundTrip.smoothedMicros);
   }
 

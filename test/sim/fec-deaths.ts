@@ -103,7 +103,7 @@ function protectionOf(encoder: LayeredEncoder, spanPackets: number, id: number):
   }
   const behind = encoder.spreadThrough(all) - id;
   const depth = spread < all ? 0 : Math.min(MAX_DEPTH, Math.floor(behind / spanPackets));
-  return { layers, spread, copies: 0, depth };
+  return { layers, spread, copies: 0, stride: 1, depth };
 }
 
 /** Ids up to `last` that cannot be rebuilt from what is on the wire. */

@@ -1,7 +1,9 @@
 /** The redundancy model against simulated deaths: no more may be lost than it says. */
 import { describe, expect, it } from "vitest";
 import { type CodeParameters, DEFAULT_CODE, type LossEstimate } from "../../gateway/core/code.ts";
-import { RiskModel } from "../../gateway/core/risk.ts";
+import { FIRST_COPY_STRIDES, RiskModel } from "../../gateway/core/risk.ts";
+import { LossProcess } from "../../netem/core/loss.ts";
+import { Prng } from "../../lib/prng.ts";
 import { simulateDeaths } from "./fec-deaths.ts";
 
 const SEED = 20091;
@@ -56,7 +58,7 @@ describe("what a dead site's receiver cannot rebuild stays within the model", ()
 
 describe("the redundancy model", () => {
   const link: LossEstimate = { loss: 0.01, burst: 1 };
-  const full = { layers: 3, spread: 3, copies: 0, depth: 0 };
+  const full = { layers: 3, spread: 3, copies: 0, stride: 1, depth: 0 };
   const risk = (over: Partial<typeof full>, at: LossEstimate = link) =>
     new RiskModel(DEFAULT_CODE, at).packetRisk({ ...full, ...over });
 
@@ -83,13 +85,33 @@ describe("the redundancy model", () => {
   });
   it("counts cycles: two layers at 5 % left 395 of two million packets missing", () => {
     const model = new RiskModel({ r: 4, interleave: [1, 8] }, { loss: 0.05, burst: 1 });
-    const deep = model.packetRisk({ layers: 2, spread: 2, copies: 0, depth: 3 });
+    const deep = model.packetRisk({ layers: 2, spread: 2, copies: 0, stride: 1, depth: 3 });
     expect(deep).toBeGreaterThan(395 / 2e6);
     expect(deep).toBeLessThan(2 * (395 / 2e6));
   });
+  it.each([1, 2, 4, 8])(
+    "copies at a stride of %i fail together no more often than it says",
+    (stride) => {
+      const bursts: LossEstimate = { loss: 0.05, burst: 3 };
+      const draws = 2_000_000;
+      const losses = new LossProcess(
+        { kind: "bursts", share: 0.05, meanPackets: 3 },
+        new Prng(stride),
+      );
+      const lost = Uint8Array.from({ length: draws }, () => (losses.next() ? 1 : 0));
+      const first = stride === 1 ? 1 : FIRST_COPY_STRIDES * stride;
+      const places = [0, first, first + stride, first + 2 * stride];
+      let all = 0;
+      for (let i = 0; i < draws - 40; i++) if (places.every((at) => lost[i + at] === 1)) all++;
+      const said = risk({ layers: 0, spread: 0, copies: 3, stride }, bursts);
+      expect(all).toBeGreaterThan(0);
+      expect(all / draws).toBeLessThan(said);
+      expect(said, "far too careful").toBeLessThan(40 * (all / draws));
+    },
+  );
   it("does not count a layer that shares members with a denser one", () => {
     const model = new RiskModel({ r: 8, interleave: [1, 2] }, link);
-    const one = model.packetRisk({ layers: 1, spread: 1, copies: 0, depth: 0 });
-    expect(model.packetRisk({ layers: 2, spread: 2, copies: 0, depth: 0 })).toBe(one);
+    const one = model.packetRisk({ layers: 1, spread: 1, copies: 0, stride: 1, depth: 0 });
+    expect(model.packetRisk({ layers: 2, spread: 2, copies: 0, stride: 1, depth: 0 })).toBe(one);
   });
 });
