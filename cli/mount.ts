@@ -59,7 +59,7 @@ async function mount(
 ): Promise<void> {
   const site = await startSite(store, directory, flags);
   announce(site);
-  await site.ended;
+  await site.ended.catch(reportFailure);
   // Sockets and worker threads of libraries must not keep a finished site alive.
   process.exit(process.exitCode);
 }

@@ -110,16 +110,35 @@ export class Site {
     return { term };
   }
 
+  /** Ends everything; `ended` tells how that went. */
   async stop(): Promise<void> {
     if (this.state === "stopping" || this.state === "stopped") return;
     this.state = "stopping";
-    await this.unmount();
-    this.link?.close();
-    await this.control?.close();
-    await this.page?.close();
-    await this.role?.close();
-    this.state = "stopped";
-    this.settle.resolve();
+    try {
+      await this.closeAll();
+      this.state = "stopped";
+      this.settle.resolve();
+    } catch (error) {
+      this.settle.reject(error);
+      throw error;
+    }
+  }
+
+  private stopUnasked(): void {
+    // Nobody waits for this call; those who wait for `ended` are told.
+    this.stop().catch(() => {});
+  }
+
+  /** A mount that cannot be taken away does not keep the log from being closed. */
+  private async closeAll(): Promise<void> {
+    try {
+      await this.unmount();
+    } finally {
+      this.link?.close();
+      await this.control?.close();
+      await this.page?.close();
+      await this.role?.close();
+    }
   }
 
   private async openRole(): Promise<void> {
@@ -166,7 +185,7 @@ export class Site {
       "GET /metrics": async () => ({ text: await this.metricsText() }),
       "POST /promote": (query) => this.promote(query.get("force") === "1"),
       "POST /stop": () => {
-        setImmediate(() => void this.stop());
+        setImmediate(() => this.stopUnasked());
       },
     });
     const { listen } = this.config.status;
@@ -217,16 +236,18 @@ export class Site {
       this.logger,
     );
     // Whoever unmounts from outside means to stop the site; our own unmount clears `mount` first.
-    void server.ended.finally(() => {
-      if (this.mount === server) void this.stop();
-    });
+    const stop = (): void => {
+      if (this.mount === server) this.stopUnasked();
+    };
+    // A device that failed was reported when it did; the site stops all the same.
+    server.ended.then(stop, stop);
     return server;
   }
 
   private mountFailed(error: unknown): void {
     this.logger.error({ err: error }, `mount: ${messageOf(error)}`);
     this.settle.reject(error);
-    if (this.state !== "starting") void this.stop();
+    if (this.state !== "starting") this.stopUnasked();
     else throw error;
   }
 

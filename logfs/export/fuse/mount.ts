@@ -129,9 +129,9 @@ async function unmountWith(
   try {
     await remove(mountpoint, "now");
     return "unmounted";
-  } catch (error) {
-    // EINVAL: not a mount point any more, somebody was faster.
-    if ((error as NodeJS.ErrnoException).code === "EINVAL") return "unmounted";
+  } catch {
+    // Somebody was faster; mount(2) and fusermount3 say so in different ways.
+    if (mountAt(mountpoint) === undefined) return "unmounted";
     await remove(mountpoint, "detach");
     return "busy";
   }
