@@ -12,7 +12,7 @@ import { ERRNO, type ErrnoName } from "../lib/errno.ts";
 import { SmfsError, messageOf } from "../lib/errors.ts";
 
 type Koffi = typeof import("koffi");
-type Argument = number | string | Uint8Array | object | null;
+type Argument = number | bigint | string | Uint8Array | object | null;
 
 interface Libc {
   readonly koffi: Koffi;
@@ -132,4 +132,19 @@ export function declareAsync(
 /** errno of the last call that failed on this thread. */
 export function lastErrno(): number {
   return load().koffi.errno();
+}
+
+/** Memory that the C library may keep pointers into: it stays where it is, for as long as we run. */
+export interface NativeMemory {
+  readonly pointer: object;
+  readonly address: bigint;
+  readonly bytes: Uint8Array;
+}
+
+/** Never given back: for buffers that live as long as the process. */
+export function allocateForever(length: number): NativeMemory {
+  const { koffi } = load();
+  const pointer = koffi.alloc("uint8_t", length) as object;
+  const bytes = new Uint8Array(koffi.view(pointer, length));
+  return { pointer, address: koffi.address(pointer), bytes };
 }

@@ -12,19 +12,15 @@ export const MAX_DATAGRAM_BYTES = 2048;
 const SLAB_PACKETS = 64;
 
 export class Packet {
-  length = 0;
-  /** Ready-made callback of `Socket.send`: puts the packet back. */
-  readonly onSent: (error: Error | null) => void;
+  private length = 0;
   private readonly room: Uint8Array;
 
-  constructor(room: Uint8Array, onSent: (packet: Packet, error: Error | null) => void) {
+  constructor(room: Uint8Array) {
     this.room = room;
-    this.onSent = (error) => onSent(this, error);
   }
 
-  /** All of the memory; the datagram is its first `length` bytes. */
-  get memory(): Uint8Array {
-    return this.room;
+  get datagram(): Uint8Array {
+    return this.room.subarray(0, this.length);
   }
 
   fill(datagram: Uint8Array): this {
@@ -36,14 +32,6 @@ export class Packet {
 
 export class PacketPool {
   private readonly free: Packet[] = [];
-  private readonly onSent: (packet: Packet, error: Error | null) => void;
-
-  constructor(onSendError: () => void) {
-    this.onSent = (packet, error) => {
-      this.release(packet);
-      if (error !== null) onSendError();
-    };
-  }
 
   release(packet: Packet): void {
     this.free.push(packet);
@@ -57,13 +45,13 @@ export class PacketPool {
 
   /** For duplicates: each copy goes back by itself. */
   copy(packet: Packet): Packet {
-    return this.take(packet.memory.subarray(0, packet.length));
+    return this.take(packet.datagram);
   }
 
   private grow(): void {
     const slab = new Uint8Array(SLAB_PACKETS * MAX_DATAGRAM_BYTES);
     for (let at = 0; at < slab.length; at += MAX_DATAGRAM_BYTES) {
-      this.free.push(new Packet(slab.subarray(at, at + MAX_DATAGRAM_BYTES), this.onSent));
+      this.free.push(new Packet(slab.subarray(at, at + MAX_DATAGRAM_BYTES)));
     }
   }
 }

@@ -7,7 +7,7 @@
  * when the event loop reads them: on a machine that is too busy the delay grows, and
  * `statistics().lateMicrosTotal` says by how much deliveries were behind.
  */
-import { createSocket, type RemoteInfo, type Socket } from "node:dgram";
+import { createSocket, type Socket } from "node:dgram";
 import { once } from "node:events";
 import { isIPv6 } from "node:net";
 import { messageOf, SmfsError } from "../../lib/errors.ts";
@@ -16,9 +16,14 @@ import type { EmulatedLink } from "../core/link.ts";
 import { EmulatedPath, type PathStatistics } from "../core/path.ts";
 import type { LinkChanges, LinkSettings } from "../core/settings.ts";
 import type { Direction, PathAction, TimelineEvent } from "../core/timeline.ts";
-import { widenBuffers } from "./buffers.ts";
+import { DatagramSocket, type Peer, widenBuffers } from "../../sys/datagram-socket.ts";
 import { MAX_DATAGRAM_BYTES, type Packet, PacketPool } from "./packet-pool.ts";
 import { nowMicros, Wakeup } from "./wakeup.ts";
+
+/** 1 Gbit/s for 140 ms (the kernel counts 2.3 KB for a packet of 1,400 B): a busy machine's pause. */
+const BUFFER_BYTES = 32 * 1024 * 1024;
+/** Below this a pause of the event loop loses packets at the rates of the presets. */
+const ENOUGH_BYTES = 1024 * 1024;
 
 export interface Endpoint {
   /** An address, not a name. */
@@ -79,12 +84,14 @@ const answerAtOnce: Lookup = (host, _options, answer) => answer(null, host, isIP
 
 class UdpRelay implements Relay {
   private readonly path: EmulatedPath<Packet>;
-  private readonly pool = new PacketPool(() => this.counts.sendErrors++);
+  private readonly pool = new PacketPool();
   private readonly logger: Logger;
   private readonly socketA: Socket;
   private readonly socketB: Socket;
   private readonly wakeup = new Wakeup(() => this.run());
-  private siteA: Endpoint | null = null;
+  private batchedA: DatagramSocket | null = null;
+  private batchedB: DatagramSocket | null = null;
+  private siteA: Peer | null = null;
   private isClosed = false;
   private readonly counts = {
     unaddressedDatagrams: 0,
@@ -118,8 +125,7 @@ class UdpRelay implements Relay {
       const addresses = `${listenA.host}:${listenA.port} and to ${peerB.host}:${peerB.port}`;
       throw new SmfsError("IO", `cannot relay from ${addresses}: ${messageOf(error)}`, error);
     }
-    widenBuffers(this.socketA, this.logger);
-    widenBuffers(this.socketB, this.logger);
+    for (const socket of [this.socketA, this.socketB]) this.widen(socket);
     this.listen();
     this.run();
   }
@@ -142,7 +148,9 @@ class UdpRelay implements Relay {
   }
 
   statistics(): RelayStatistics {
-    return { ...this.path.statistics, ...this.counts };
+    const refused = [this.batchedA, this.batchedB].map((end) => end?.statistics.sendErrors ?? 0);
+    const sendErrors = refused.reduce((sum, count) => sum + count, this.counts.sendErrors);
+    return { ...this.path.statistics, ...this.counts, sendErrors };
   }
 
   async close(): Promise<void> {
@@ -155,22 +163,37 @@ class UdpRelay implements Relay {
     await Promise.all(closed);
   }
 
+  /** The relay must not add losses of its own: while the loop is away, what arrives waits. */
+  private widen(socket: Socket): void {
+    const receiveBytes = widenBuffers(socket, BUFFER_BYTES);
+    if (receiveBytes >= ENOUGH_BYTES) return;
+    this.logger.warn(
+      { receiveBytes, wantedBytes: BUFFER_BYTES },
+      "small socket buffer: the relay may lose packets that it does not count (raise net.core.rmem_max)",
+    );
+  }
+
   private listen(): void {
-    this.socketA.on("message", (datagram, from) => {
+    const { aToB, bToA } = this.path;
+    const run = (): void => this.run();
+    const fromA = (datagram: Uint8Array, from: Peer): void => {
       this.learn(from);
-      this.enter(this.path.aToB, datagram);
-    });
-    this.socketB.on("message", (datagram) => this.enter(this.path.bToA, datagram));
+      this.enter(aToB, datagram);
+    };
+    const fromB = (datagram: Uint8Array): void => this.enter(bToA, datagram);
+    this.batchedA = new DatagramSocket(this.socketA, MAX_DATAGRAM_BYTES, fromA, run);
+    this.batchedB = new DatagramSocket(this.socketB, MAX_DATAGRAM_BYTES, fromB, run);
     for (const socket of [this.socketA, this.socketB]) {
       // A connected socket reports here that nobody listens at the peer's port.
       socket.on("error", () => this.counts.sendErrors++);
     }
   }
 
-  private learn(from: RemoteInfo): void {
-    if (this.siteA?.port === from.port && this.siteA.host === from.address) return;
-    this.siteA = { host: from.address, port: from.port };
-    this.logger.info({ ...this.siteA }, "site A is here");
+  private learn(from: Peer): void {
+    if (this.siteA === from) return;
+    const isNew = this.siteA?.port !== from.port || this.siteA.host !== from.host;
+    this.siteA = from;
+    if (isNew) this.logger.info({ host: from.host, port: from.port }, "site A is here");
   }
 
   private enter(link: EmulatedLink<Packet>, datagram: Uint8Array): void {
@@ -180,7 +203,6 @@ class UdpRelay implements Relay {
     }
     const packet = this.pool.take(datagram);
     if (link.send(packet, datagram.length, nowMicros()) !== "queued") this.pool.release(packet);
-    this.run();
   }
 
   private apply(direction: Direction, action: PathAction): void {
@@ -198,6 +220,8 @@ class UdpRelay implements Relay {
     }
     this.deliver(this.path.aToB, now, this.sendToB);
     this.deliver(this.path.bToA, now, this.sendToA);
+    this.batchedA?.flush();
+    this.batchedB?.flush();
     this.wakeup.schedule(this.path.nextTimeoutMicros());
   }
 
@@ -213,17 +237,14 @@ class UdpRelay implements Relay {
   }
 
   private readonly sendToB = (packet: Packet): void => {
-    this.socketB.send(packet.memory, 0, packet.length, packet.onSent);
+    this.batchedB?.send(packet.datagram, null);
+    this.pool.release(packet);
   };
 
   private readonly sendToA = (packet: Packet): void => {
-    if (this.siteA === null) {
-      this.counts.unaddressedDatagrams++;
-      this.pool.release(packet);
-      return;
-    }
-    const { host, port } = this.siteA;
-    this.socketA.send(packet.memory, 0, packet.length, port, host, packet.onSent);
+    if (this.siteA === null) this.counts.unaddressedDatagrams++;
+    else this.batchedA?.send(packet.datagram, this.siteA);
+    this.pool.release(packet);
   };
 }
 

@@ -1,0 +1,184 @@
+/**
+ * Many datagrams a system call: recvmmsg(2) and sendmmsg(2) on the descriptor of a UDP socket that
+ * Node has bound (and perhaps connected). Datagrams stand in memory of our own that the kernel reads
+ * and writes directly; nothing is allocated for one.
+ *
+ * Node still watches the socket: its first `message` event says that something is there, and the
+ * rest is taken here. What cannot be sent now is the caller's to send through Node, which waits.
+ */
+import { SmfsError } from "../lib/errors.ts";
+import { reserved, struct, u32, u64, viewOf } from "../lib/codec.ts";
+import { allocateForever, declareRaw, lastErrno, type NativeMemory } from "./libc.ts";
+import { ERRNO } from "../lib/errno.ts";
+
+/** include/linux/socket.h */
+const MSG_DONTWAIT = 0x40;
+
+/** struct mmsghdr of 64-bit Linux (include/linux/socket.h); pointers below 2^53. */
+const MessageHeader = struct("mmsghdr", {
+  name: u64("address of the peer's sockaddr, or 0"),
+  nameBytes: u32("room for it; its length after receiving"),
+  padding: reserved(4),
+  parts: u64("address of the iovec"),
+  partCount: u64("1"),
+  control: u64("0"),
+  controlBytes: u64("0"),
+  flags: u32("MSG_ flags after receiving"),
+  padding2: reserved(4),
+  length: u32("bytes received or sent"),
+  padding3: reserved(4),
+});
+const Part = struct("iovec", { base: u64("address"), length: u64("bytes") });
+
+/** sizeof(struct sockaddr_in6), the larger of the two. */
+const NAME_BYTES = 28;
+const NAME_BYTES_AT = MessageHeader.offsetOf("nameBytes");
+const LENGTH_AT = MessageHeader.offsetOf("length");
+const PART_LENGTH_AT = Part.offsetOf("length");
+
+const PROTOTYPE = "(int fd, void *messages, unsigned int count, int flags";
+const recvmmsg = declareRaw("recvmmsg", `int recvmmsg${PROTOTYPE}, void *timeout)`);
+const sendmmsg = declareRaw("sendmmsg", `int sendmmsg${PROTOTYPE})`);
+
+/** A row of datagrams in native memory, with the headers that the kernel wants for them. */
+class Row {
+  readonly count: number;
+  readonly slotBytes: number;
+  readonly headers: NativeMemory;
+  readonly view: DataView;
+  readonly parts: DataView;
+  readonly data: Uint8Array;
+  readonly names: Uint8Array;
+
+  constructor(count: number, slotBytes: number) {
+    if (process.arch !== "x64" && process.arch !== "arm64") {
+      throw new SmfsError("UNSUPPORTED", `no mmsghdr for ${process.arch}`);
+    }
+    this.count = count;
+    this.slotBytes = slotBytes;
+    this.headers = allocateForever(count * MessageHeader.size);
+    const parts = allocateForever(count * Part.size);
+    const data = allocateForever(count * slotBytes);
+    const names = allocateForever(count * NAME_BYTES);
+    this.view = viewOf(this.headers.bytes);
+    this.parts = viewOf(parts.bytes);
+    this.data = data.bytes;
+    this.names = names.bytes;
+    for (let i = 0; i < count; i++) {
+      const base = Number(data.address) + i * slotBytes;
+      Part.encode(this.parts, i * Part.size, { base, length: slotBytes });
+      MessageHeader.encode(this.view, i * MessageHeader.size, {
+        name: Number(names.address) + i * NAME_BYTES,
+        nameBytes: NAME_BYTES,
+        parts: Number(parts.address) + i * Part.size,
+        partCount: 1,
+        control: 0,
+        controlBytes: 0,
+        flags: 0,
+        length: 0,
+      });
+    }
+  }
+
+  setNameBytes(i: number, bytes: number): void {
+    this.view.setUint32(i * MessageHeader.size + NAME_BYTES_AT, bytes, true);
+  }
+
+  nameBytes(i: number): number {
+    return this.view.getUint32(i * MessageHeader.size + NAME_BYTES_AT, true);
+  }
+
+  length(i: number): number {
+    return this.view.getUint32(i * MessageHeader.size + LENGTH_AT, true);
+  }
+}
+
+/** Takes waiting datagrams off a socket. */
+export class Receiver {
+  private readonly row: Row;
+
+  /** Longer datagrams are cut to `slotBytes`: make it one more than the longest that is legal. */
+  constructor(count: number, slotBytes: number) {
+    this.row = new Row(count, slotBytes);
+  }
+
+  /** How many were taken; 0 when none waits, or the socket reports an error (Node will see it too). */
+  receive(fd: number): number {
+    const { row } = this;
+    for (let i = 0; i < row.count; i++) row.setNameBytes(i, NAME_BYTES);
+    const count = recvmmsg(fd, row.headers.pointer, row.count, MSG_DONTWAIT, null);
+    return Math.max(0, count);
+  }
+
+  /** The datagram at `i`, valid until the next `receive`. */
+  datagram(i: number): Uint8Array {
+    const at = i * this.row.slotBytes;
+    return this.row.data.subarray(at, at + this.row.length(i));
+  }
+
+  /** Its source as the kernel's sockaddr, valid until the next `receive`. */
+  source(i: number): Uint8Array {
+    const at = i * NAME_BYTES;
+    return this.row.names.subarray(at, at + this.row.nameBytes(i));
+  }
+}
+
+/** Collects datagrams for one socket and gives them to the kernel together. */
+export class Sender {
+  private readonly row: Row;
+  private filled = 0;
+
+  constructor(count: number, slotBytes: number) {
+    this.row = new Row(count, slotBytes);
+  }
+
+  get isFull(): boolean {
+    return this.filled === this.row.count;
+  }
+
+  get waiting(): number {
+    return this.filled;
+  }
+
+  /** Copies; `to` is a sockaddr, or null on a connected socket. Not when full. */
+  push(datagram: Uint8Array, to: Uint8Array | null): void {
+    const { row, filled } = this;
+    row.data.set(datagram, filled * row.slotBytes);
+    row.parts.setUint32(filled * Part.size + PART_LENGTH_AT, datagram.length, true);
+    if (to !== null) row.names.set(to, filled * NAME_BYTES);
+    row.setNameBytes(filled, to === null ? 0 : to.length);
+    this.filled++;
+  }
+
+  /**
+   * Sends what was pushed, in order. `refused` gets what the kernel has no room for now. Gives how
+   * many the kernel said no to (nobody listens there): those are given up.
+   */
+  flush(fd: number, refused: (datagram: Uint8Array) => void): number {
+    const { row } = this;
+    let errors = 0;
+    let from = 0;
+    while (from < this.filled) {
+      const sent = this.send(fd, from);
+      if (sent > 0) from += sent;
+      else if (lastErrno() === ERRNO.EAGAIN || lastErrno() === ERRNO.ENOBUFS) break;
+      else {
+        errors++;
+        from++;
+      }
+    }
+    for (; from < this.filled; from++) {
+      const at = from * row.slotBytes;
+      const length = row.parts.getUint32(from * Part.size + PART_LENGTH_AT, true);
+      refused(row.data.subarray(at, at + length));
+    }
+    this.filled = 0;
+    return errors;
+  }
+
+  private send(fd: number, from: number): number {
+    const { headers } = this.row;
+    const start = headers.address + BigInt(from * MessageHeader.size);
+    return sendmmsg(fd, start, this.filled - from, MSG_DONTWAIT);
+  }
+}
