@@ -1,13 +1,13 @@
 /**
  * Writes files without end and says on standard output what was acknowledged:
  *
- *     written NUMBER BYTES     write(2) returned
+ *     written NUMBER BYTES     write(2) returned for all of them
  *     synced NUMBER BYTES      fsync(2) returned
  *     renamed NUMBER BYTES     rename(2) to its final name returned
  *
  *     busy-writer.js FOLDER
  */
-import { closeSync, fsyncSync, openSync, renameSync, writeSync } from "node:fs";
+import { closeSync, fsyncSync, openSync, renameSync, writeFileSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { contentOf, STEP_BYTES } from "./busy-content.ts";
 
@@ -24,7 +24,8 @@ function writeFile(directory: string, file: number): void {
   const fd = openSync(temporary, "wx");
   for (let step = 0; step < STEPS; step++) {
     const start = step * STEP_BYTES;
-    writeSync(fd, content.subarray(start, start + STEP_BYTES));
+    // The kernel may write less than it was given: the rest fails when the site is dead by then.
+    writeFileSync(fd, content.subarray(start, start + STEP_BYTES));
     note("written", file, start + STEP_BYTES);
   }
   if (file % SYNCED_EVERY === 0) {
