@@ -18,7 +18,7 @@ import { Prng } from "../lib/prng.ts";
 import { DEFAULT_CONFIG } from "../gateway/core/config.ts";
 import type { LinkHandler } from "../gateway/core/link.ts";
 import { UdpLink } from "../gateway/udp/endpoint.ts";
-import { type DatagramSocket, TransportSocket } from "../gateway/udp/socket.ts";
+import { type LinkSocket, TransportSocket } from "../gateway/udp/socket.ts";
 
 export interface TransportBenchOptions {
   /** Of each part. */
@@ -123,12 +123,12 @@ async function receive(task: Task, parent: MessagePort): Promise<void> {
   };
   parent.on("message", () => parent.postMessage({ bytes, millis: last - first }));
   const socket = await TransportSocket.open(LOOPBACK, null, silent);
-  if (task.kind === "blast") socket.onMessage((datagram) => count(datagram.length));
+  if (task.kind === "blast") socket.listen((datagram) => count(datagram.length));
   else receiveLink(dropping(socket, task.lossShare), count);
   parent.postMessage({ port: socket.localPort });
 }
 
-function receiveLink(socket: DatagramSocket, count: (length: number) => void): void {
+function receiveLink(socket: LinkSocket, count: (length: number) => void): void {
   const handler: LinkHandler = {
     onUp() {},
     onDown() {},
@@ -141,7 +141,7 @@ function receiveLink(socket: DatagramSocket, count: (length: number) => void): v
 }
 
 /** Loses a share of what arrives, always the same for one seed. */
-function dropping(socket: TransportSocket, share: number): DatagramSocket {
+function dropping(socket: TransportSocket, share: number): LinkSocket {
   const prng = new Prng(1);
   return {
     statistics: socket.statistics,
@@ -149,11 +149,15 @@ function dropping(socket: TransportSocket, share: number): DatagramSocket {
     get queuedDatagrams() {
       return socket.queuedDatagrams;
     },
-    onMessage: (handle) =>
-      socket.onMessage((datagram, source) => {
+    get isBlocked() {
+      return socket.isBlocked;
+    },
+    listen: (handle) =>
+      socket.listen((datagram, source) => {
         if (!prng.chance(share)) handle(datagram, source);
       }),
-    send: (buffer, length, to) => socket.send(buffer, length, to),
+    send: (datagram, to) => socket.send(datagram, to),
+    flush: () => socket.flush(),
     close: () => socket.close(),
   };
 }

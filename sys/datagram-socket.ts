@@ -25,13 +25,21 @@ export interface Peer {
   readonly name: Uint8Array;
 }
 
+/** What a user of datagrams needs of a socket; benchmarks put a lossy one in between. */
+export interface Datagrams {
+  readonly queuedDatagrams: number;
+  readonly isBlocked: boolean;
+  send(datagram: Uint8Array, to: Peer | null): void;
+  flush(): void;
+}
+
 interface Batches {
   readonly fd: number;
   readonly receiver: Receiver;
   readonly sender: Sender;
 }
 
-export class DatagramSocket {
+export class DatagramSocket implements Datagrams {
   readonly statistics = { datagramsReceived: 0, datagramsSent: 0, batches: 0, sendErrors: 0 };
   private readonly socket: Socket;
   private readonly batches: Batches | null;
@@ -62,6 +70,11 @@ export class DatagramSocket {
   /** Datagrams that have not left this process. */
   get queuedDatagrams(): number {
     return this.socket.getSendQueueCount() + (this.batches?.sender.waiting ?? 0);
+  }
+
+  /** The kernel had no room: more should not be sent before Node's queue is empty. */
+  get isBlocked(): boolean {
+    return this.socket.getSendQueueCount() > 0;
   }
 
   /** Copies. `to` is null on a connected socket. */

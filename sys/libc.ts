@@ -110,6 +110,27 @@ export function declareRaw(name: string, prototype: string): Call {
   };
 }
 
+/**
+ * A function of a library that the process has loaded already, by its C prototype: OpenSSL inside
+ * Node. Throws `SmfsError` UNSUPPORTED when it is called and this Node does not show it.
+ */
+export function declareLoaded(prototype: string): (...args: Argument[]) => unknown {
+  let native: Native | undefined;
+  return (...args) => {
+    native ??= resolveLoaded(prototype);
+    return native(...args);
+  };
+}
+
+function resolveLoaded(prototype: string): Native {
+  const { koffi } = load();
+  try {
+    return koffi.load(null).func(prototype);
+  } catch (error) {
+    throw new SmfsError("UNSUPPORTED", `this Node does not show ${prototype}`, error);
+  }
+}
+
 /** As `declare`, on a worker thread, for calls that wait. */
 export function declareAsync(
   name: string,

@@ -6,16 +6,17 @@
  * queue, and arms the timer. A side that listens learns the peer's address from authentic
  * datagrams, and follows it when it changes.
  */
-import type { RemoteInfo } from "node:dgram";
+import { isIPv6 } from "node:net";
 import type { Logger } from "../../lib/ports.ts";
+import type { Peer } from "../../sys/datagram-socket.ts";
 import { systemTime } from "../../sys/time.ts";
 import { SmfsError } from "../../lib/errors.ts";
 import { Association } from "../core/association.ts";
 import { MAX_DATAGRAM_BYTES, type TransportConfig } from "../core/config.ts";
 import type { Link, LinkHandler, LinkStatistics } from "../core/link.ts";
 import { formatAddress, resolveAddress } from "./address.ts";
-import { nodeCrypto } from "./crypto.ts";
-import { type DatagramSocket, type SocketStatistics, TransportSocket } from "./socket.ts";
+import { transportCrypto } from "./fast-crypto.ts";
+import { type LinkSocket, type SocketStatistics, TransportSocket } from "./socket.ts";
 
 export interface UdpLinkOptions {
   /** host:port to bind to. Without `peer` this side waits to be called. */
@@ -48,19 +49,19 @@ export async function openLink(options: UdpLinkOptions): Promise<UdpLink> {
 
 export class UdpLink implements Link {
   private readonly association: Association;
-  private readonly socket: DatagramSocket;
+  private readonly socket: LinkSocket;
   private readonly logger: Logger;
-  private buffer = new Uint8Array(MAX_DATAGRAM_BYTES);
-  private peer: RemoteInfo | null = null;
+  private readonly buffer = new Uint8Array(MAX_DATAGRAM_BYTES);
+  private peer: Peer | null = null;
   /** Source of the datagram that is being handled: handlers are called only for authentic ones. */
-  private source: RemoteInfo | null = null;
+  private source: Peer | null = null;
   private peerName: string | null;
   private isPumpAsked = false;
   private isClosed = false;
   private timer: NodeJS.Timeout | null = null;
   private timerMicros = Infinity;
 
-  constructor(options: UdpLinkOptions, socket: DatagramSocket, peerName: string | null) {
+  constructor(options: UdpLinkOptions, socket: LinkSocket, peerName: string | null) {
     const { key, config = {}, logger } = options;
     const nowMicros = systemTime.nowMicros();
     this.socket = socket;
@@ -70,14 +71,14 @@ export class UdpLink implements Link {
       {
         role: peerName === null ? "responder" : "initiator",
         wallOffsetMicros: systemTime.wallMicros() - nowMicros,
-        crypto: nodeCrypto,
+        crypto: transportCrypto(),
         handler: this.named(options.handler),
         key,
         config,
       },
       nowMicros,
     );
-    socket.onMessage((datagram, source) => this.handleDatagram(datagram, source));
+    socket.listen((datagram, source) => this.handleDatagram(datagram, source));
     this.askPump();
   }
 
@@ -155,7 +156,7 @@ export class UdpLink implements Link {
     this.socket.close();
   }
 
-  private handleDatagram(datagram: Uint8Array, source: RemoteInfo): void {
+  private handleDatagram(datagram: Uint8Array, source: Peer): void {
     if (this.isClosed) return;
     this.source = source;
     const verdict = this.association.handleDatagram(datagram, systemTime.nowMicros());
@@ -163,23 +164,19 @@ export class UdpLink implements Link {
     // The handler may have closed the link.
     if (this.isClosed) return;
     const length = this.association.pollReply(this.buffer);
-    if (length > 0) this.send(length, source);
+    if (length > 0) this.socket.send(this.buffer.subarray(0, length), source);
     if (verdict === "authentic") this.learn(source);
     this.askPump();
   }
 
-  private learn(source: RemoteInfo): void {
-    if (this.peer?.port === source.port && this.peer.address === source.address) return;
+  private learn(source: Peer): void {
+    if (this.peer === source) return;
+    const isNew = this.peer?.port !== source.port || this.peer.host !== source.host;
     this.peer = source;
-    const family = source.family === "IPv6" ? 6 : 4;
-    this.peerName = formatAddress({ host: source.address, port: source.port, family });
+    if (!isNew) return;
+    const family = isIPv6(source.host) ? 6 : 4;
+    this.peerName = formatAddress({ host: source.host, port: source.port, family });
     this.logger.info({ peer: this.peerName }, "the peer's address");
-  }
-
-  private send(length: number, to: RemoteInfo | null): void {
-    this.socket.send(this.buffer, length, to);
-    // Node holds on to what it queued.
-    if (this.socket.queuedDatagrams > 0) this.buffer = new Uint8Array(MAX_DATAGRAM_BYTES);
   }
 
   private askPump(): void {
@@ -195,6 +192,7 @@ export class UdpLink implements Link {
     this.association.handleTimeout(nowMicros);
     if (this.isClosed) return;
     const hasMore = this.sendBatch(nowMicros);
+    this.socket.flush();
     if (this.socket.queuedDatagrams === 0) this.association.noteLeft();
     if (this.isClosed) return;
     if (hasMore || this.socket.queuedDatagrams > 0) this.askPump();
@@ -204,10 +202,10 @@ export class UdpLink implements Link {
   /** True when the batch ended before the association did. */
   private sendBatch(nowMicros: number): boolean {
     for (let i = 0; i < BATCH_DATAGRAMS; i++) {
-      if (this.socket.queuedDatagrams > 0) return true;
+      if (this.socket.isBlocked) return true;
       const length = this.association.pollTransmit(this.buffer, nowMicros);
       if (length === 0) return false;
-      this.send(length, this.source ?? this.peer);
+      this.socket.send(this.buffer.subarray(0, length), this.source ?? this.peer);
     }
     return true;
   }

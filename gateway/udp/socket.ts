@@ -1,48 +1,61 @@
 /**
- * A UDP socket as the transport wants it: sends that take effect at once, large buffers, and no
- * error that ends the process.
- *
- * Node gives a datagram to the kernel inside `send` when nothing is queued, and queues it (holding
- * on to the buffer) when the kernel has no room. So `send` is done with the buffer unless
- * `queuedDatagrams` is above zero afterwards.
+ * A UDP socket as the transport wants it: bound (and connected when there is one peer only), large
+ * buffers, datagrams by the batch, and no error that ends the process.
  */
-import { createSocket, type RemoteInfo, type Socket, type SocketOptions } from "node:dgram";
+import { createSocket, type Socket, type SocketOptions } from "node:dgram";
 import { once } from "node:events";
 import { messageOf, SmfsError } from "../../lib/errors.ts";
 import type { Logger } from "../../lib/ports.ts";
-import { setReceiveBuffer, setSendBuffer } from "../../sys/socket.ts";
+import {
+  DatagramSocket,
+  type Datagrams,
+  type Peer,
+  widenBuffers,
+} from "../../sys/datagram-socket.ts";
+import { MAX_DATAGRAM_BYTES } from "../core/config.ts";
 import { type Address, formatAddress } from "./address.ts";
 
 /** Takes in 60 ms at 1 Gbit/s while the process is busy with something else. */
 const BUFFER_BYTES = 8 * 2 ** 20;
 
 export interface SocketStatistics {
-  sendErrors: number;
-  receiveErrors: number;
+  readonly sendErrors: number;
+  readonly receiveErrors: number;
+  /** System calls that sent several datagrams; 0 where the platform has no such call. */
+  readonly batches: number;
 }
 
+type OnDatagram = (datagram: Uint8Array, from: Peer) => void;
+
 /** What a link needs of a socket; benchmarks put a lossy one in between. */
-export interface DatagramSocket {
-  readonly statistics: Readonly<SocketStatistics>;
+export interface LinkSocket extends Datagrams {
+  readonly statistics: SocketStatistics;
   readonly localPort: number;
-  readonly queuedDatagrams: number;
-  onMessage(handle: (datagram: Uint8Array, source: RemoteInfo) => void): void;
-  send(buffer: Uint8Array, length: number, to: { address: string; port: number } | null): void;
+  listen(onDatagram: OnDatagram): void;
   close(): void;
 }
 
-export class TransportSocket implements DatagramSocket {
-  readonly statistics: SocketStatistics = { sendErrors: 0, receiveErrors: 0 };
+export class TransportSocket implements LinkSocket {
+  private readonly errors = { sendErrors: 0, receiveErrors: 0 };
   private readonly socket: Socket;
+  private readonly datagrams: DatagramSocket;
   private readonly logger: Logger;
-  private readonly connected: boolean;
+  private readonly isConnected: boolean;
+  private onDatagram: OnDatagram = () => {};
 
-  private constructor(socket: Socket, connected: boolean, logger: Logger) {
+  private constructor(socket: Socket, isConnected: boolean, logger: Logger) {
     this.socket = socket;
-    this.connected = connected;
+    this.isConnected = isConnected;
     this.logger = logger;
     socket.on("error", (error) => this.noteError(error));
-    enlargeBuffers(socket, logger);
+    const receiveBytes = widenBuffers(socket, BUFFER_BYTES);
+    this.datagrams = new DatagramSocket(
+      socket,
+      MAX_DATAGRAM_BYTES,
+      (datagram, from) => this.onDatagram(datagram, from),
+      () => {},
+    );
+    logger.debug({ receiveBytes, batched: this.datagrams.isBatched }, "udp socket");
   }
 
   /** Bound to `local` when given, and talking to `peer` only when given. Throws `SmfsError`. */
@@ -67,8 +80,9 @@ export class TransportSocket implements DatagramSocket {
     return new TransportSocket(socket, peer !== null, logger);
   }
 
-  onMessage(handle: (datagram: Uint8Array, source: RemoteInfo) => void): void {
-    this.socket.on("message", handle);
+  get statistics(): SocketStatistics {
+    const { batches, sendErrors } = this.datagrams.statistics;
+    return { ...this.errors, sendErrors: this.errors.sendErrors + sendErrors, batches };
   }
 
   get localPort(): number {
@@ -76,24 +90,37 @@ export class TransportSocket implements DatagramSocket {
   }
 
   get queuedDatagrams(): number {
-    return this.socket.getSendQueueCount();
+    return this.datagrams.queuedDatagrams;
   }
 
-  /** `to` is ignored on a socket that talks to one peer only. */
-  send(buffer: Uint8Array, length: number, to: { address: string; port: number } | null): void {
-    if (this.connected) this.socket.send(buffer, 0, length);
-    else if (to !== null) this.socket.send(buffer, 0, length, to.port, to.address);
+  get isBlocked(): boolean {
+    return this.datagrams.isBlocked;
+  }
+
+  listen(onDatagram: OnDatagram): void {
+    this.onDatagram = onDatagram;
+  }
+
+  /** Copies. `to` is ignored on a socket that talks to one peer only. */
+  send(datagram: Uint8Array, to: Peer | null): void {
+    if (this.isConnected) this.datagrams.send(datagram, null);
+    else if (to !== null) this.datagrams.send(datagram, to);
+  }
+
+  flush(): void {
+    this.datagrams.flush();
   }
 
   close(): void {
+    this.datagrams.flush();
     this.socket.close();
   }
 
   /** ECONNREFUSED of a peer that is not there yet, and the like: the handshake goes on. */
   private noteError(error: Error): void {
     const isSend = (error as NodeJS.ErrnoException).syscall === "send";
-    if (isSend) this.statistics.sendErrors++;
-    else this.statistics.receiveErrors++;
+    if (isSend) this.errors.sendErrors++;
+    else this.errors.receiveErrors++;
     this.logger.debug({ error: messageOf(error) }, "udp socket error");
   }
 }
@@ -110,28 +137,4 @@ function optionsFor(family: 4 | 6): SocketOptions {
     type: family === 6 ? "udp6" : "udp4",
     lookup: (host, _options, callback) => callback(null, host, family),
   };
-}
-
-function enlargeBuffers(socket: Socket, logger: Logger): void {
-  const fd = descriptorOf(socket);
-  try {
-    if (fd === null) throw new SmfsError("UNSUPPORTED", "no descriptor to set buffers on");
-    const receiveBytes = setReceiveBuffer(fd, BUFFER_BYTES);
-    const sendBytes = setSendBuffer(fd, BUFFER_BYTES);
-    logger.debug({ receiveBytes, sendBytes }, "udp socket buffers");
-  } catch (error) {
-    socket.setRecvBufferSize(BUFFER_BYTES);
-    socket.setSendBufferSize(BUFFER_BYTES);
-    logger.debug({ error: messageOf(error) }, "udp socket buffers only up to the system's limit");
-  }
-}
-
-/** Node keeps the descriptor to itself, in a state object under a symbol; null when it moved. */
-function descriptorOf(socket: Socket): number | null {
-  for (const symbol of Object.getOwnPropertySymbols(socket)) {
-    const state = (socket as unknown as Record<symbol, unknown>)[symbol];
-    const fd = (state as { handle?: { fd?: number } | null } | null)?.handle?.fd ?? -1;
-    if (fd >= 0) return fd;
-  }
-  return null;
 }
