@@ -251,9 +251,9 @@ export class SimulatedDisk implements SegmentStore {
     file.unsynced = file.unsynced.filter((write) => write.offset + write.bytes.length <= bytes);
   }
 
-  /** Somebody gave the device more room. */
-  grow(byBytes: number): void {
-    this.options = { ...this.options, capacityBytes: this.options.capacityBytes + byBytes };
+  /** Somebody else filled the device, or gave it more room. */
+  resize(capacityBytes: number): void {
+    this.options = { ...this.options, capacityBytes };
   }
 
   makeUnreadable(segment: number, offset: number): void {

@@ -125,6 +125,10 @@ export class SimPrimary {
   ): Promise<SimPrimary> {
     const opened = await openWritable(disk, life, { follower: false, promote: false });
     const primary = new SimPrimary(life, opened, sync, seed, config, send);
+    await new Promise<void>((resolve, reject) => {
+      const { log } = opened;
+      log.whenDurable(log.head.sequence, (error) => (error === null ? resolve() : reject(error)));
+    });
     await primary.fs.finishPending();
     return primary;
   }

@@ -11,7 +11,8 @@
  * - what is there is always the state after a whole number of operations, in order;
  * - after the loss of the site, the mirror has everything acknowledged at `remote`, and at `network`
  *   unless the network was broken or the mirror was down as well (SMFS Table 1);
- * - the promoted file system passes fsck.
+ * - the promoted file system passes fsck;
+ * - when everything is in order again, the mirror catches up.
  */
 import { IDEAL_LINK, type LinkSettings } from "../../netem/core/settings.ts";
 import { EmulatedPath } from "../../netem/core/path.ts";
@@ -28,6 +29,11 @@ import { readAll, Workload } from "./workload.ts";
 
 const SECOND = 1_000_000;
 const NETWORK_OVERHEAD_BYTES = 28;
+const DISK_BYTES = 256 * 2 ** 20;
+const FLICKERS = 3;
+const FLICKER_MICROS = 60_000;
+/** Longer than retries and time-outs of the transport and the mirror machines take together. */
+const REUNION_MICROS = 20 * SECOND;
 const MIRROR = "the promoted mirror";
 
 export interface RunSummary {
@@ -58,6 +64,7 @@ export class World {
   private primaryLife: Life;
   private mirrorLife: Life;
   private brokenUntil = 0;
+  private fullUntil = 0;
   /** When the network, or the mirror, was last out of order. */
   private lastBreak = -Infinity;
   private failure: unknown = null;
@@ -70,6 +77,7 @@ export class World {
     this.mirrorLife = new Life(this.clock);
     const disk = (): SimulatedDisk =>
       new SimulatedDisk(this.clock.schedule, {
+        capacityBytes: DISK_BYTES,
         syncMicros: this.prng.pick([200, 2000, 8000]),
         writeMicros: this.prng.pick([20, 100]),
       });
@@ -112,6 +120,7 @@ export class World {
   private async disturb(): Promise<void> {
     const fault = this.prng.pick([
       ...["killPrimary", "powerPrimary", "killMirror", "powerMirror", "breakNetwork", "lossy"],
+      ...["powerBoth", "flickerPrimary", "flickerMirror", "fullMirror", "calm"],
     ] as const);
     this.faults[fault] = (this.faults[fault] ?? 0) + 1;
     switch (fault) {
@@ -127,6 +136,29 @@ export class World {
       case "powerMirror":
         await this.restartMirror("power");
         return;
+      case "powerBoth":
+        this.stopPrimary("power");
+        await this.restartMirror("power");
+        await this.restartPrimary("power");
+        return;
+      case "flickerPrimary":
+        for (let i = 0; i < FLICKERS; i++) {
+          await this.restartPrimary("power");
+          await this.pass(this.prng.below(FLICKER_MICROS));
+        }
+        return;
+      case "flickerMirror":
+        for (let i = 0; i < FLICKERS; i++) {
+          await this.restartMirror("power");
+          await this.pass(this.prng.below(FLICKER_MICROS));
+        }
+        return;
+      case "fullMirror":
+        this.fillMirror((0.1 + 4 * this.prng.float()) * SECOND);
+        return;
+      case "calm":
+        await this.expectReunion();
+        return;
       case "breakNetwork":
         this.breakNetwork((0.1 + 12 * this.prng.float()) * SECOND);
         return;
@@ -137,6 +169,17 @@ export class World {
           this.now,
         );
     }
+  }
+
+  private fillMirror(micros: number): void {
+    const disk = this.disks.mirror;
+    const { totalBytes, freeBytes } = disk.space();
+    disk.resize(totalBytes - freeBytes);
+    this.lastBreak = Math.max(this.lastBreak, this.now + micros);
+    this.fullUntil = Math.max(this.fullUntil, this.now + micros);
+    this.clock.schedule(micros, () => {
+      if (this.now >= this.fullUntil) disk.resize(DISK_BYTES);
+    });
   }
 
   private breakNetwork(micros: number): void {
@@ -151,7 +194,7 @@ export class World {
   private async restartPrimary(how: "kill" | "power"): Promise<void> {
     const { history } = this;
     this.stopPrimary(how);
-    await this.pass(this.prng.below(SECOND));
+    await this.pass(this.prng.pick([0, 10_000, this.prng.below(SECOND)]));
     this.primaryLife = new Life(this.clock);
     const { disks, primaryLife } = this;
     const promised =
@@ -188,16 +231,19 @@ export class World {
     const { history, primary, disks } = this;
     const broken = this.now < this.lastBreak + 10 * SECOND;
     const { safeSequence = 0, durableSequence = 0, state = "" } = primary?.session ?? {};
-    const safe = state === "streaming" && !broken ? safeSequence : durableSequence;
+    // Disasters of the worst kind take the mirror's power, too: then only its disk counts.
+    const both = this.prng.chance(0.3);
+    const safe = state === "streaming" && !broken && !both ? safeSequence : durableSequence;
     const promised = history.promised(
       ({ level, sequence }) =>
         level === "remote" || (level === "network" && sequence <= Math.max(safe, durableSequence)),
     );
     this.stopPrimary("power");
-    await this.pass(3 * SECOND);
+    if (!both) await this.pass(3 * SECOND);
     this.mirrorLife.alive = false;
     this.mirror = null;
-    disks.mirror.killProcess(this.prng);
+    if (both) disks.mirror.crash(this.prng);
+    else disks.mirror.killProcess(this.prng);
     const life = new Life(this.clock);
     if (disks.mirror.list().length === 0) {
       if (promised > 0) throw new Violation(`${promised} operations promised, the mirror is empty`);
@@ -213,6 +259,20 @@ export class World {
   }
 
   // ---- the checkers -------------------------------------------------------------------------
+
+  /** With everything in order the mirror follows again, and has all that is older than a moment. */
+  private async expectReunion(): Promise<void> {
+    const inOrder = Math.max(this.now, this.brokenUntil, this.fullUntil);
+    for (;;) {
+      const head = this.primary?.log.head.sequence ?? 0;
+      await this.pass(0.5 * SECOND);
+      const { state, reason, durableSequence = 0 } = this.primary?.session ?? {};
+      if (state === "streaming" && durableSequence >= head) return;
+      if (this.now < inOrder + REUNION_MICROS) continue;
+      const what = `${state} (${reason}), the mirror has ${durableSequence} of ${head}`;
+      throw new Violation(`the sites do not find together: ${what}`);
+    }
+  }
 
   private async expectPrefix(
     { fs }: { fs: FileSystem },

@@ -101,7 +101,7 @@ describe("a full mirror", () => {
       }
       world.clock.advance(3 * SECOND);
       expect(world.primary.state).toBe("refused");
-      mirror.disk.grow(64 * 2 ** 20);
+      mirror.disk.resize(64 * 2 ** 20);
       world.clock.advance(30 * SECOND);
       expect(world.primary.state).toBe("streaming");
       expect(mirror.log?.head.sequence).toBe(world.log.head.sequence);

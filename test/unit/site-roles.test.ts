@@ -13,7 +13,7 @@ import { StoreRegistry } from "../../logfs/log/registry.ts";
 import { PROTOCOL_VERSION } from "../../mirror/core/messages.ts";
 import { systemTime } from "../../sys/time.ts";
 
-const ROOT = { uid: 0, gid: 0, groups: [] };
+const ROOT = { uid: 0, gid: 0, groups: () => [] };
 const SILENT = { debug: vi.fn(), info: vi.fn(), warn: vi.fn(), error: vi.fn() };
 const NO_EVENTS = { onCommitted: () => {}, onFenced: () => {} };
 
