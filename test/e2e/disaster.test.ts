@@ -4,16 +4,12 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { type Child, until } from "../../cli/demo/processes.ts";
-import { MAIN, mountsBelow, Scene, whyNoMounts } from "./harness.ts";
+import { AS_NOBODY, MAIN, mountsBelow, Scene, whyNoMounts, whyNoNobody } from "./harness.ts";
 
 const NO_MOUNTS = await whyNoMounts();
-const IS_ROOT = process.geteuid?.() === 0;
-/** Who cannot mount anyway is such a user already. */
-const NO_NOBODY =
-  IS_ROOT || NO_MOUNTS !== undefined ? undefined : "needs root to become a user who cannot mount";
-/** A user without rights: no privileges by set-id programs either, such as fusermount3. */
-const NOBODY = ["--reuid", "65534", "--regid", "65534", "--clear-groups", "--no-new-privs"];
-const AS_NOBODY = IS_ROOT ? ["setpriv", ...NOBODY] : [];
+/** Who cannot mount anyway needs to become nobody else; set-id programs give no rights either. */
+const LAUNCHER = whyNoNobody() === undefined ? [...AS_NOBODY, "--no-new-privs"] : [];
+const NO_NOBODY = NO_MOUNTS === undefined ? whyNoNobody() : undefined;
 /** A tree to copy: this project's own. */
 const TREE = fileURLToPath(new URL("../../logfs/core", import.meta.url));
 const DISASTER = ["demo", "--scenario", "disaster", "--json", "--tree", TREE, "--duration", "1s"];
@@ -136,13 +132,13 @@ describe.skipIf(NO_MOUNTS)(`mounted${NO_MOUNTS === undefined ? "" : ` (${NO_MOUN
 
 describe.skipIf(NO_NOBODY)(`library${NO_NOBODY === undefined ? "" : ` (${NO_NOBODY})`}`, () => {
   it("the same disaster, for a user who cannot mount and is told why", async () => {
-    const demo = start([...DISASTER, "--loss", "1%"], AS_NOBODY);
+    const demo = start([...DISASTER, "--loss", "1%"], LAUNCHER);
     await expectKeptPromise(demo, "network", "library");
     expect(demo.lastWords).toMatch(/^cannot mount here, .* library instead: \S+/);
   });
 
   it("the same live demonstration", async () => {
-    const demo = start(["demo"], AS_NOBODY);
+    const demo = start(["demo"], LAUNCHER);
     await untilOutput(demo, /^[1-9]\d* B\/s {2}fsync network/);
     expect(output.join("\n")).toMatch(/primary .*not mounted[^]*mirror .*not mounted/);
     demo.kill("SIGINT");

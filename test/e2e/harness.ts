@@ -4,7 +4,8 @@
  * A `Scene` is one temporary directory with everything that a test starts in it. `close` ends the
  * processes, detaches the mounts and removes the directory, whatever happened before.
  */
-import { existsSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { spawnSync } from "node:child_process";
+import { chownSync, existsSync, mkdirSync, mkdtempSync, rmSync, statSync } from "node:fs";
 import { open } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
@@ -24,6 +25,31 @@ export const MAIN = fileURLToPath(new URL("../../dist/cli/main.js", import.meta.
 const COMMAND_MILLIS = 30_000;
 /** A small log, so that a test fills several segments quickly. */
 const SEGMENT = "1MiB";
+
+const NOBODY = 65534;
+/** Runs what follows as a user without rights (setpriv is in util-linux). */
+export const AS_NOBODY = ["setpriv", `--reuid=${NOBODY}`, `--regid=${NOBODY}`, "--clear-groups"];
+
+/** A folder that belongs to that user. */
+export function giveToNobody(path: string): void {
+  chownSync(path, NOBODY, NOBODY);
+}
+
+/** Why nothing can be run as that user; undefined when it can. */
+export function whyNoNobody(): string | undefined {
+  if (process.geteuid?.() !== 0) return "needs root to become another user";
+  const [setpriv = "", ...flags] = AS_NOBODY;
+  const { status } = spawnSync(setpriv, [...flags, "test", "-r", MAIN], { stdio: "ignore" });
+  return status === 0 ? undefined : "needs setpriv, and a checkout that every user can read";
+}
+
+/** Why that user cannot mount; undefined when it can. */
+export function whyNoUserMounts(): string | undefined {
+  const found = (process.env["PATH"] ?? "").split(":").some((p) => existsSync(`${p}/fusermount3`));
+  if (!found) return "needs fusermount3";
+  const isOpen = existsSync("/dev/fuse") && (statSync("/dev/fuse").mode & 0o006) === 0o006;
+  return isOpen ? whyNoNobody() : "needs a /dev/fuse that every user may open";
+}
 
 /** Why tests on real mounts cannot run here; undefined when they can. */
 export async function whyNoMounts(): Promise<string | undefined> {

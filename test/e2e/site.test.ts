@@ -1,6 +1,6 @@
 /** One site: what is written through a mount is there after an unmount, and after a `kill -9`. */
 import { execFile } from "node:child_process";
-import { existsSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync } from "node:fs";
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -8,12 +8,21 @@ import { promisify } from "node:util";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { differences, recordTree } from "../../cli/demo/tree.ts";
 import { contentOf } from "./busy-content.ts";
-import { Scene, type TestSite, whyNoMounts } from "./harness.ts";
+import {
+  AS_NOBODY,
+  giveToNobody,
+  MAIN,
+  Scene,
+  TestSite,
+  whyNoMounts,
+  whyNoUserMounts,
+} from "./harness.ts";
 
 const run = promisify(execFile);
 /** A tree to copy: this project's own. */
 const SOURCES = fileURLToPath(new URL("../../logfs", import.meta.url));
 const BUSY_WRITER = fileURLToPath(new URL("../../dist/test/e2e/busy-writer.js", import.meta.url));
+const NO_USER_MOUNTS = whyNoUserMounts();
 const ROUNDS = 3;
 /** The site dies after so many acknowledgements: several segments and some 20 fsyncs. */
 const ENOUGH_NOTES = 500;
@@ -65,6 +74,31 @@ describe.skipIf(NO_MOUNTS)(`one site${NO_MOUNTS === undefined ? "" : ` (${NO_MOU
     }
     expect(await last.umount(scene)).toBe(0);
   });
+
+  it.skipIf(NO_USER_MOUNTS)(
+    `a user's mount that is unmounted from outside ends in order (${NO_USER_MOUNTS ?? "fusermount3"})`,
+    async () => {
+      const [store, point] = [scene.path("user/store"), scene.path("user/mount")];
+      mkdirSync(scene.path("user"));
+      chmodSync(scene.directory, 0o755);
+      giveToNobody(scene.path("user"));
+      const asNobody = async (...args: readonly string[]): Promise<void> => {
+        const child = scene.start(`smfs ${args[0]}`, args, MAIN, AS_NOBODY);
+        await child.closed;
+        expect(child.process.exitCode, child.lastWords).toBe(0);
+      };
+      await asNobody("mkfs", store);
+      mkdirSync(point);
+      giveToNobody(point);
+      const child = scene.start("the user's site", ["mount", store, point], MAIN, AS_NOBODY);
+      const site = new TestSite(child, store, point);
+      await site.when("its mount", ({ mount }) => mount !== null);
+      await asNobody("umount", point);
+      await child.closed;
+      expect(child.process.exitCode, child.lastWords).toBe(0);
+      expect(await scene.succeed("fsck", store)).toContain(": whole");
+    },
+  );
 
   it("a site that is told to stop unmounts and exits with 0", async () => {
     const site = await scene.mount(await scene.mkfs("store"));
