@@ -7,7 +7,7 @@ import { generateKey } from "../gateway/udp/keys.ts";
 import { initialise } from "../logfs/core/fs/inodes.ts";
 import { formatVolume } from "../logfs/core/fs/volume-open.ts";
 import { Log } from "../logfs/core/log/log.ts";
-import { resolveOptions } from "../logfs/core/log/options.ts";
+import { type ResolvedOptions, resolveOptions } from "../logfs/core/log/options.ts";
 import { StoreRegistry } from "../logfs/log/registry.ts";
 import { FileSegmentStore } from "../logfs/log/store.ts";
 import { systemTime } from "../sys/time.ts";
@@ -15,6 +15,8 @@ import { parseFlag } from "./exit.ts";
 import { closeLog } from "./site/primary.ts";
 
 const CREATED = 1;
+/** A write of 1 MiB, with the extents that it replaces, is one record; a record is in one segment. */
+const MIN_SEGMENT_BYTES = 2 * 2 ** 20;
 
 export function mkfsCommand(): Command {
   return new Command("mkfs")
@@ -33,14 +35,22 @@ export function genkeyCommand(): Command {
     });
 }
 
+function segmentOptions(text: string): ResolvedOptions {
+  const segmentBytes = parseSize(text);
+  if (segmentBytes < MIN_SEGMENT_BYTES) throw new SmfsError("USAGE", "a segment is at least 2MiB");
+  return resolveOptions({ segmentBytes });
+}
+
 async function mkfs(path: string, flags: { mirror?: true; segmentSize: string }): Promise<void> {
   if (flags.mirror) {
     StoreRegistry.create(path, "mirror");
     process.stdout.write(`${path}: an empty mirror; mount it with --listen and --key-file\n`);
     return;
   }
-  const { segmentBytes, maxRecordBytes } = parseFlag("--segment-size", flags.segmentSize, (text) =>
-    resolveOptions({ segmentBytes: parseSize(text) }),
+  const { segmentBytes, maxRecordBytes } = parseFlag(
+    "--segment-size",
+    flags.segmentSize,
+    segmentOptions,
   );
   const registry = StoreRegistry.create(path, "primary");
   const placement = registry.createLog(segmentBytes, maxRecordBytes);

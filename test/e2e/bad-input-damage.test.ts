@@ -22,7 +22,7 @@ import { Scene, type TestSite, whyNoMounts } from "./harness.ts";
 const run = promisify(execFile);
 const NOT_ROOT = process.geteuid?.() !== 0;
 const NO_MOUNTS = await whyNoMounts();
-const FILE_BYTES = 300_000;
+const FILE_BYTES = 600_000;
 const FILES = 16;
 const MEBI = 2 ** 20;
 
@@ -127,7 +127,7 @@ describe.skipIf(NO_MOUNTS)(`damage${NO_MOUNTS === undefined ? "" : ` (${NO_MOUNT
 
   it("a truncated middle segment costs the files that have data there, and fsck names them", async () => {
     const { store, inodes } = await fillAndUnmount();
-    const kept = 100_000;
+    const kept = 200_000;
     const [, , cut = ""] = segments(store);
     const before = readFileSync(cut);
     truncateSync(cut, kept);
@@ -158,7 +158,7 @@ describe.skipIf(NO_MOUNTS)(
     async function fillEmptyAndCheck(store: string, ...args: readonly string[]): Promise<string[]> {
       const site = await scene.mount(store, ...args);
       const whole = await fillUntilFull(site);
-      expect(whole).toBeGreaterThan(20);
+      expect(whole).toBeGreaterThan(10);
       for (let file = 0; file < whole; file++) {
         const found = await readAll(site.at(String(file)));
         expect(found.equals(contentOf(file, FILE_BYTES))).toBe(true);

@@ -53,6 +53,8 @@ describe("stores", () => {
     await Promise.all([
       expectRefusal(size("100 parsecs"), USAGE, /parsecs/),
       expectRefusal(size("3"), USAGE, /segment/i),
+      // A write of 1 MiB would not fit in its record.
+      expectRefusal(size("1MiB"), USAGE, /at least 2MiB/),
     ]);
   });
 

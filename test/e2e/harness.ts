@@ -24,7 +24,7 @@ import type { SiteStatus } from "../../web/status-types.ts";
 export const MAIN = fileURLToPath(new URL("../../dist/cli/main.js", import.meta.url));
 const COMMAND_MILLIS = 30_000;
 /** A small log, so that a test fills several segments quickly. */
-const SEGMENT = "1MiB";
+const SEGMENT = "2MiB";
 
 const NOBODY = 65534;
 /** Runs what follows as a user without rights (setpriv is in util-linux). */
