@@ -17,6 +17,7 @@ import type { Logger } from "../lib/ports.ts";
 import { Prng } from "../lib/prng.ts";
 import { DEFAULT_CONFIG } from "../gateway/core/config.ts";
 import type { LinkHandler } from "../gateway/core/link.ts";
+import { widenBuffers } from "../sys/datagram-socket.ts";
 import { UdpLink } from "../gateway/udp/endpoint.ts";
 import { type LinkSocket, TransportSocket } from "../gateway/udp/socket.ts";
 
@@ -30,6 +31,8 @@ const DEFAULT_SECONDS = 2.5;
 const KEY = new Uint8Array(32).fill(1);
 const CHUNK = new Uint8Array(65536);
 const BLAST_BATCH = 64;
+/** As the link's. */
+const BLAST_BUFFER_BYTES = 8 * 2 ** 20;
 /** Not what limits: the question is what the code can do. */
 const RATE_BITS_PER_SECOND = 3e9;
 const LOOPBACK = { host: "127.0.0.1", port: 0, family: 4 } as const;
@@ -122,13 +125,21 @@ async function receive(task: Task, parent: MessagePort): Promise<void> {
     bytes += length;
   };
   parent.on("message", () => parent.postMessage({ bytes, millis: last - first }));
-  const socket = await TransportSocket.open(LOOPBACK, null, silent);
-  if (task.kind === "blast") socket.listen((datagram) => count(datagram.length));
-  else receiveLink(dropping(socket, task.lossShare), count);
-  parent.postMessage({ port: socket.localPort });
+  const port = task.kind === "blast" ? await receiveBlast(count) : await receiveLink(task, count);
+  parent.postMessage({ port });
 }
 
-function receiveLink(socket: LinkSocket, count: (length: number) => void): void {
+async function receiveBlast(count: (length: number) => void): Promise<number> {
+  const socket = createSocket("udp4", (datagram) => count(datagram.length));
+  socket.bind(LOOPBACK.port, LOOPBACK.host);
+  await once(socket, "listening");
+  widenBuffers(socket, BLAST_BUFFER_BYTES);
+  return socket.address().port;
+}
+
+async function receiveLink(task: Task, count: (length: number) => void): Promise<number> {
+  const socket = await TransportSocket.open(LOOPBACK, null, silent);
+  const lossy = dropping(socket, task.lossShare);
   const handler: LinkHandler = {
     onUp() {},
     onDown() {},
@@ -136,8 +147,9 @@ function receiveLink(socket: LinkSocket, count: (length: number) => void): void 
     onWritable() {},
     onProgress() {},
   };
-  const link = new UdpLink({ key: KEY, handler, logger: silent }, socket, null);
+  const link = new UdpLink({ key: KEY, handler, logger: silent }, lossy, null);
   assert(!link.up, "a link that listens waits to be called");
+  return socket.localPort;
 }
 
 /** Loses a share of what arrives, always the same for one seed. */

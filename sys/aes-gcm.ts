@@ -26,7 +26,8 @@ const FINAL_ARGUMENTS = "(void *context, void *out, void *outBytes)";
 
 /** One direction's context. Keys are told apart by identity: nobody may change a key's bytes. */
 class Context {
-  readonly context: object;
+  readonly context: bigint;
+  private readonly cipher: bigint;
   private readonly init: (...args: Parameters<typeof control>) => unknown;
   private readonly updateRaw: (...args: Parameters<typeof control>) => unknown;
   private readonly finalRaw: (...args: Parameters<typeof control>) => unknown;
@@ -39,19 +40,15 @@ class Context {
     this.init = declareLoaded(`int EVP_${direction}Init_ex${INIT_ARGUMENTS}`);
     this.updateRaw = declareLoaded(`int EVP_${direction}Update${UPDATE_ARGUMENTS}`);
     this.finalRaw = declareLoaded(`int EVP_${direction}Final_ex${FINAL_ARGUMENTS}`);
-    const context = newContext();
-    if (typeof context !== "object" || context === null) {
-      throw new SmfsError("UNSUPPORTED", "OpenSSL has no memory for a cipher context");
-    }
-    this.context = context;
+    this.context = pointer(newContext());
+    this.cipher = pointer(cipherOf());
   }
 
   start(key: Uint8Array, nonce: Uint8Array, associated: Uint8Array): void {
     assert(key.length === KEY_BYTES && nonce.length === NONCE_BYTES, "AES-256-GCM, 12-byte nonces");
     const isNew = key !== this.key;
     this.key = key;
-    const cipher = isNew ? (cipherOf() as object) : null;
-    must(this.init(this.context, cipher, null, isNew ? key : null, nonce));
+    must(this.init(this.context, isNew ? this.cipher : null, null, isNew ? key : null, nonce));
     must(this.updateRaw(this.context, null, this.outBytes, associated, associated.length));
   }
 
@@ -64,6 +61,11 @@ class Context {
   final(): boolean {
     return this.finalRaw(this.context, this.nothing, this.outBytes) === 1;
   }
+}
+
+function pointer(result: unknown): bigint {
+  if (typeof result === "bigint" && result !== 0n) return result;
+  throw new SmfsError("UNSUPPORTED", "OpenSSL gives no cipher context");
 }
 
 /** OpenSSL's 1; anything else here is a misuse. */

@@ -69,9 +69,10 @@ export const SEALED_OVERHEAD_BYTES = SealedHeader.size + TAG_BYTES;
 
 export const INNER = { data: 1, repair: 2, ack: 3, ping: 4, pong: 5, close: 6 } as const;
 
+/** As long as what stands before a repair, so that full datagrams of both kinds have one length. */
 export const DataHeader = struct("data header", {
   kind: u8("INNER.data"),
-  zero: reserved(1),
+  zero: reserved(6),
   unsettled: u16("id − oldest id whose fate the sender still waits for; below ID_WINDOW"),
   id: u32("number of this packet in the code, from 0, never reused in a session"),
 });

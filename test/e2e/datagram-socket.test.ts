@@ -1,6 +1,7 @@
 import { createSocket, type Socket } from "node:dgram";
 import { once } from "node:events";
 import { afterEach, expect, it } from "vitest";
+import { declare } from "../../sys/libc.ts";
 import { DatagramSocket, type Peer, widenBuffers } from "../../sys/datagram-socket.ts";
 
 const MAX_BYTES = 1500;
@@ -74,6 +75,39 @@ it.each(["127.0.0.1", "::1"])(
     receiver.end.flush();
     await sender.arrived(100);
     expect(sender.datagrams).toEqual(Array.from({ length: 100 }, (_, i) => numbered(i)));
+  },
+);
+
+/** Runs of one length, longer and shorter than the kernel cuts at once, and lone ones between. */
+function inRuns(i: number): Uint8Array {
+  const length = [1400, 1400, 1400, 900, 900, 1400, 20, 1400][(i >> 3) % 8] ?? 0;
+  return i % 29 === 0 ? numbered(i) : new Uint8Array(length).fill(i);
+}
+
+/** A socket without checksums is one that the kernel cuts no messages for (EINVAL, udp(7)). */
+function forbidSegments(socket: Socket): void {
+  const states = Object.getOwnPropertySymbols(socket).map((key) => Reflect.get(socket, key));
+  const fd = states.map((state) => state?.handle?.fd).find((found) => typeof found === "number");
+  const [SOL_SOCKET, SO_NO_CHECK] = [1, 11];
+  const setsockopt = declare("setsockopt", "int setsockopt(int, int, int, void *, uint32_t)");
+  setsockopt(fd ?? -1, SOL_SOCKET, SO_NO_CHECK, Uint8Array.of(1, 0, 0, 0), 4);
+}
+
+it.each(["cut by the kernel", "sent one by one"])(
+  "runs of one length arrive whole: %s",
+  async (how) => {
+    const [a, b] = [await bound("127.0.0.1"), await bound("127.0.0.1")];
+    a.connect(b.address().port, "127.0.0.1");
+    await once(a, "connect");
+    if (how === "sent one by one") forbidSegments(a);
+    const sender = listen(a);
+    const receiver = listen(b);
+    const sent = Array.from({ length: 400 }, (_, i) => inRuns(i));
+    for (const datagram of sent) sender.end.send(datagram, null);
+    sender.end.flush();
+    await receiver.arrived(sent.length);
+    expect(receiver.datagrams).toEqual(sent);
+    expect(sender.end.statistics.sendErrors).toBe(0);
   },
 );
 

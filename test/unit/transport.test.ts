@@ -38,7 +38,7 @@ describe("layouts of version 1", () => {
     ["response", 80, HandshakeResponse],
     ["notice", 8, Notice],
     ["sealed header", 16, SealedHeader],
-    ["data header", 8, DataHeader],
+    ["data header", 13, DataHeader],
     ["ack", 80, Ack],
   ] as const)("%s has %i bytes", (_name, bytes, layout) => {
     expect(layout.size).toBe(bytes);
