@@ -1,14 +1,20 @@
 /** The command `smfs`: what there is, and nothing of how it is done. */
 import { Command, CommanderError } from "commander";
-import { VERSION } from "./version.ts";
-import { demoCommand } from "./demo/command.ts";
 import { EXIT, reportFailure } from "./exit.ts";
-import { fsckCommand } from "./fsck.ts";
-import { genkeyCommand, mkfsCommand } from "./mkfs.ts";
-import { mirrorCommand } from "./mirror.ts";
-import { mountCommand, umountCommand } from "./mount.ts";
-import { netemCommand } from "./netem.ts";
-import { statusCommand } from "./status.ts";
+import { VERSION } from "./version.ts";
+
+/** In the order of the help. A command's modules are loaded when it is asked for: most are short runs. */
+const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
+  demo: async () => (await import("./demo/command.ts")).demoCommand(),
+  genkey: async () => (await import("./mkfs.ts")).genkeyCommand(),
+  mkfs: async () => (await import("./mkfs.ts")).mkfsCommand(),
+  mount: async () => (await import("./mount.ts")).mountCommand(),
+  umount: async () => (await import("./mount.ts")).umountCommand(),
+  status: async () => (await import("./status.ts")).statusCommand(),
+  mirror: async () => (await import("./mirror.ts")).mirrorCommand(),
+  fsck: async () => (await import("./fsck.ts")).fsckCommand(),
+  netem: async () => (await import("./netem.ts")).netemCommand(),
+};
 
 const program = new Command("smfs")
   .description(
@@ -16,17 +22,12 @@ const program = new Command("smfs")
   )
   .version(VERSION)
   .showHelpAfterError("(run with --help for what can be said)")
-  .exitOverride()
-  .addCommand(demoCommand())
-  .addCommand(genkeyCommand())
-  .addCommand(mkfsCommand())
-  .addCommand(mountCommand())
-  .addCommand(umountCommand())
-  .addCommand(statusCommand())
-  .addCommand(mirrorCommand())
-  .addCommand(fsckCommand())
-  .addCommand(netemCommand());
+  .exitOverride();
 
+const asked = process.argv[2] ?? "";
+for (const [name, load] of Object.entries(COMMANDS)) {
+  if (name === asked || !(asked in COMMANDS)) program.addCommand(await load());
+}
 inheritExitOverride(program);
 
 try {
