@@ -67,7 +67,7 @@ export async function openPrimary(
   const alone = session === null || registry.standalone;
   const sync = alone ? withoutMirror(config.mount) : config.mount;
   const fileSystem = new FileSystem(volume, committer, sync);
-  await fileSystem.finishPending();
+  await finishPending(fileSystem, logger);
 
   function newSession(): PrimarySession {
     return new PrimarySession({
@@ -89,6 +89,16 @@ export async function openPrimary(
     store.close();
   };
   return { role: "primary", log, store, volume, fileSystem, session, committer, sync, close };
+}
+
+/** What a full store has no room to remove now is removed by a later opening. */
+async function finishPending(fileSystem: FileSystem, logger: Logger): Promise<void> {
+  try {
+    await fileSystem.finishPending();
+  } catch (error) {
+    if (!(error instanceof SmfsError) || error.code !== "NO_SPACE") throw error;
+    logger.warn({ reason: error.message }, "removals that a crash interrupted are not finished");
+  }
 }
 
 /** Saves the next opening a replay; without it (no space, fenced) everything is in the log all the same. */

@@ -23,6 +23,7 @@ import {
   readSync,
   statfsSync,
   statSync,
+  truncateSync,
   unlinkSync,
   writeSync,
   writev,
@@ -32,7 +33,7 @@ import { EMPTY } from "../../lib/bytes.ts";
 import { messageOf, SmfsError } from "../../lib/errors.ts";
 import { fallocate } from "../../sys/fallocate.ts";
 import { tryLock } from "../../sys/lock.ts";
-import type { Done, SegmentInfo, SegmentStore } from "../core/log/api.ts";
+import type { Done, ReserveUse, SegmentInfo, SegmentStore } from "../core/log/api.ts";
 import { type OpenFile, OpenFiles, segmentOfName, segmentPath } from "./files.ts";
 
 export interface FileStoreOptions {
@@ -43,6 +44,8 @@ export interface FileStoreOptions {
   readonly readOnly?: boolean;
 }
 
+/** Less than the log asks for unless space is short. */
+const SMALL_STEP_BYTES = 2 ** 20;
 const DEFAULT_RESERVE_BYTES = 16 * 2 ** 20;
 /** Linux's UIO_MAXIOV (include/uapi/linux/uio.h). */
 const MAX_PARTS = 1024;
@@ -112,8 +115,17 @@ export class FileSegmentStore implements SegmentStore {
     if (more <= 0 && had !== undefined) return;
     if (more > this.quotaLeft()) throw noSpace(`${this.directory} would pass its quota`);
     if (had === undefined) this.make(segment, bytes);
-    else takeSpace(this.files.get(segment).fd, had, bytes);
+    else this.grow(this.files.get(segment).fd, had, bytes);
     this.sizes.set(segment, bytes);
+  }
+
+  /**
+   * A power loss may take the file back to an earlier length. Recovery knows the lengths that whole
+   * steps give; the small ones of a device short of space are made durable at once.
+   */
+  private grow(fd: number, had: number, bytes: number): void {
+    takeSpace(fd, had, bytes);
+    if (bytes - had < SMALL_STEP_BYTES) guard("syncing a segment", () => fdatasyncSync(fd));
   }
 
   private make(segment: number, bytes: number): void {
@@ -208,16 +220,19 @@ export class FileSegmentStore implements SegmentStore {
     });
   }
 
-  releaseReserve(): boolean {
-    if (this.reservedBytes === 0) return false;
-    unlinkSync(this.path("reserve"));
-    this.reservedBytes = 0;
+  releaseReserve(bytes: number, use: ReserveUse): boolean {
+    const kept = use === "epoch" ? 0 : this.reserveBytes / 4;
+    const left = this.reservedBytes - bytes;
+    if (left < kept) return false;
+    guard("giving back reserved space", () => truncateSync(this.path("reserve"), left));
+    this.reservedBytes = left;
     return true;
   }
 
-  /** Leaves it when there is no room: what is appended now matters more. */
+  /** Leaves it as it is when there is no room: what is appended now matters more. */
   restoreReserve(): void {
-    if (this.reservedBytes >= this.reserveBytes || this.reserveBytes > this.quotaLeft()) return;
+    const missing = this.reserveBytes - this.reservedBytes;
+    if (missing <= 0 || missing > this.quotaLeft()) return;
     const path = this.path("reserve");
     const fd = openSync(path, constants.O_RDWR | constants.O_CREAT, 0o600);
     try {
@@ -225,7 +240,6 @@ export class FileSegmentStore implements SegmentStore {
       this.reservedBytes = this.reserveBytes;
     } catch (error) {
       if (!(error instanceof SmfsError) || error.code !== "NO_SPACE") throw error;
-      unlinkSync(path);
     } finally {
       closeSync(fd);
     }

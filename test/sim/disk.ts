@@ -7,7 +7,7 @@
  * was written before it began. Losing power keeps each 512-byte sector of each unsynced write or
  * not, independently, so writes are dropped, torn and reordered.
  */
-import type { Done, SegmentInfo, SegmentStore } from "../../logfs/core/log/api.ts";
+import type { Done, ReserveUse, SegmentInfo, SegmentStore } from "../../logfs/core/log/api.ts";
 import { assert } from "../../lib/assert.ts";
 import { SmfsError } from "../../lib/errors.ts";
 import type { Prng } from "../../lib/prng.ts";
@@ -175,10 +175,11 @@ export class SimulatedDisk implements SegmentStore {
     assert(this.files.delete(segment), `segment ${segment} is not there`);
   }
 
-  releaseReserve(): boolean {
-    const had = this.reserve > 0;
-    this.reserve = 0;
-    return had;
+  releaseReserve(bytes: number, use: ReserveUse): boolean {
+    const kept = use === "epoch" ? 0 : this.options.reserveBytes / 4;
+    if (this.reserve - bytes < kept) return false;
+    this.reserve -= bytes;
+    return true;
   }
 
   restoreReserve(): void {

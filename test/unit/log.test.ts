@@ -200,9 +200,32 @@ describe("a full disk", () => {
     expect(world.settle()).toBeNull();
   });
 
-  function fillUp(world: LogWorld): string | undefined {
+  test("gives ordinary appends nothing of the reserve, whoever used some of it before", () => {
+    const world = new LogWorld({}, { capacityBytes: 65536, reserveBytes: 40960 });
+    fillUp(world);
+    world.append(2000, { privileged: true });
+    const { freeBytes } = world.disk.space();
+    fillUp(world);
+    expect(freeBytes).toBeLessThan(4096);
+    for (let i = 0; i < 4; i++) world.append(2000, { privileged: true });
+    expect(world.settle()).toBeNull();
+  });
+
+  test("can be opened in a new epoch even when nothing else fits", () => {
+    const world = new LogWorld({}, { capacityBytes: 65536, reserveBytes: 32768 });
+    fillUp(world);
+    expect(fillUp(world, { privileged: true })).toBe("NO_SPACE");
+    expect(world.settle()).toBeNull();
+    for (let opening = 1; opening <= 20; opening++) {
+      world.reopen().startEpoch(opening, 2);
+      expect(world.settle()).toBeNull();
+    }
+    expect(world.reopen().epoch).toBe(20);
+  });
+
+  function fillUp(world: LogWorld, options = {}): string | undefined {
     for (let i = 0; i < 100; i++) {
-      const code = codeOf(() => world.append(2000));
+      const code = codeOf(() => world.append(2000, options));
       if (code !== undefined) return code;
     }
     return undefined;

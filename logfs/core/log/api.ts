@@ -24,6 +24,12 @@ export interface Appended extends Address {
   readonly bodyOffset: number;
 }
 
+/**
+ * Who may use the space that a log keeps back: operations that free space, so that a full file
+ * system can be emptied; epochs, so that a full log can be opened and a full mirror promoted.
+ */
+export type ReserveUse = "freeing" | "epoch";
+
 export interface SegmentInfo {
   readonly segment: number;
   /** Bytes of the file, allocated zeros included. */
@@ -60,8 +66,11 @@ export interface SegmentStore {
   ): void;
   readSync(segment: number, offset: number, length: number): Uint8Array;
   remove(segment: number): void;
-  /** Gives back the space kept for operations that free space; false when there is none left. */
-  releaseReserve(): boolean;
+  /**
+   * Gives back `bytes` of the space that is kept, for an allocation that follows at once: so nobody
+   * else gets them. The last quarter is for epochs. false, having done nothing, when there is less.
+   */
+  releaseReserve(bytes: number, use: ReserveUse): boolean;
   /** Takes that space again when the device has it. */
   restoreReserve(): void;
   /** Capacity and free bytes of the device, or of the quota when that is smaller. */

@@ -18,6 +18,7 @@ import type {
   LogWriter,
   Position,
   RawRecord,
+  ReserveUse,
   SegmentStore,
 } from "./api.ts";
 import { Cut } from "./cut.ts";
@@ -168,7 +169,7 @@ export class Log implements LogWriter, LogFollower {
     let bodyBytes = 0;
     for (const part of body) bodyBytes += part.length;
     const draft = { epoch: this.epoch, kind, metadataBytes, body, bodyBytes, fill };
-    return this.appendDraft(draft, options.privileged ?? false);
+    return this.appendDraft(draft, options.privileged === true ? "freeing" : null);
   }
 
   startEpoch(epoch: number, reason: number): Appended {
@@ -182,10 +183,10 @@ export class Log implements LogWriter, LogFollower {
       EpochStart.encode(viewOf(metadata), 0, { previousEpoch, writerId, reason });
     const metadataBytes = EpochStart.size;
     const draft = { epoch, kind: KIND.epoch, metadataBytes, body: NO_BODY, bodyBytes: 0, fill };
-    return this.appendDraft(draft, true);
+    return this.appendDraft(draft, "epoch");
   }
 
-  private appendDraft(draft: Draft, privileged: boolean): Appended {
+  private appendDraft(draft: Draft, reserve: ReserveUse | null): Appended {
     this.refuseUnlessOpen();
     const length = recordBytes(draft.metadataBytes, draft.bodyBytes);
     if (length > this.options.maxRecordBytes) {
@@ -193,7 +194,7 @@ export class Log implements LogWriter, LogFollower {
       throw new SmfsError("TOO_LARGE", message);
     }
     const { durableSequence } = this;
-    this.writer.makeRoom(length, { privileged, durableSequence });
+    this.writer.makeRoom(length, { reserve, durableSequence });
     const at = this.writer.emit(draft, durableSequence);
     this.pipeline.pump();
     this.notify();

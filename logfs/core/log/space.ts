@@ -3,10 +3,9 @@
  * changed, and no write inside the allocated range can run out of space.
  */
 import { SmfsError } from "../../../lib/errors.ts";
-import type { SegmentStore } from "./api.ts";
+import type { ReserveUse, SegmentStore } from "./api.ts";
+import { PAGE_BYTES } from "./options.ts";
 import type { LogCounters } from "./statistics.ts";
-
-const PAGE_BYTES = 4096;
 
 export class SpaceAhead {
   private readonly allocated = new Map<number, number>();
@@ -38,17 +37,32 @@ export class SpaceAhead {
   }
 
   /** Makes `segment` at least `bytes` long. Throws `SmfsError` NO_SPACE, having changed nothing. */
-  ensure(segment: number, bytes: number, right: { readonly privileged: boolean }): void {
-    if (bytes <= (this.allocated.get(segment) ?? 0)) return;
+  ensure(segment: number, bytes: number, right: { readonly reserve: ReserveUse | null }): void {
+    const had = this.allocated.get(segment) ?? 0;
+    if (bytes <= had) return;
     const step = Math.min(roundUp(bytes, this.stepBytes), Math.max(bytes, this.segmentBytes));
     const least = roundUp(bytes, PAGE_BYTES);
     if (this.tryAllocate(segment, step) || this.tryAllocate(segment, least)) return;
-    if (right.privileged && this.store.releaseReserve()) {
-      this.counters.reserveReleases++;
-      if (this.tryAllocate(segment, least)) return;
+    if (right.reserve !== null && this.allocateFromReserve(segment, had, least, right.reserve)) {
+      return;
     }
     this.counters.refusedForSpace++;
     throw new SmfsError("NO_SPACE", `no space for segment ${segment} to grow to ${least} bytes`);
+  }
+
+  /** A device may need more than the file grows by: then twice as much is given back, and so on. */
+  private allocateFromReserve(
+    segment: number,
+    had: number,
+    least: number,
+    use: ReserveUse,
+  ): boolean {
+    const missing = roundUp(least - had, PAGE_BYTES);
+    for (let bytes = missing; this.store.releaseReserve(bytes, use); bytes *= 2) {
+      this.counters.reserveReleases++;
+      if (this.tryAllocate(segment, least)) return true;
+    }
+    return false;
   }
 
   private tryAllocate(segment: number, bytes: number): boolean {

@@ -10,7 +10,7 @@
 import { viewOf } from "../../../lib/codec.ts";
 import { SmfsError } from "../../../lib/errors.ts";
 import type { Clock } from "../../../lib/ports.ts";
-import type { Address, Appended, Position, SegmentStore } from "./api.ts";
+import type { Address, Appended, Position, ReserveUse, SegmentStore } from "./api.ts";
 import { KIND, type RecordHeader, SealSummary } from "./format.ts";
 import { LiveTable } from "./live.ts";
 import { MAX_SEGMENT_BYTES, type ResolvedOptions, SEAL_BYTES } from "./options.ts";
@@ -83,7 +83,7 @@ export class Writer {
 
   /** The first segment of a new log. Throws `SmfsError` NO_SPACE. */
   begin(): void {
-    this.space.ensure(1, SEGMENT_HEADER_BYTES + SEAL_BYTES, { privileged: false });
+    this.space.ensure(1, SEGMENT_HEADER_BYTES + SEAL_BYTES, { reserve: null });
     this.startSegment(1);
   }
 
@@ -93,7 +93,7 @@ export class Writer {
    */
   makeRoom(
     length: number,
-    right: { readonly privileged: boolean; readonly durableSequence: number },
+    right: { readonly reserve: ReserveUse | null; readonly durableSequence: number },
   ): void {
     const { segment, offset } = this.end;
     const needed = length + SEAL_BYTES;
@@ -185,7 +185,8 @@ export class Writer {
       throw new SmfsError("DAMAGED", `record ${sequence} ends past the longest segment`);
     }
     const room = kind === KIND.seal ? 0 : SEAL_BYTES;
-    this.space.ensure(segment, offset + record.length + room, { privileged: true });
+    const reserve = kind === KIND.epoch ? "epoch" : "freeing";
+    this.space.ensure(segment, offset + record.length + room, { reserve });
     if (this.sealed) this.startSegment(segment);
     const chunk = this.tail.place(segment, offset, record.length);
     chunk.bytes.set(record, offset - chunk.start);
