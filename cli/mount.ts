@@ -5,6 +5,7 @@ import { SmfsError } from "../lib/errors.ts";
 import { StoreRegistry } from "../logfs/log/registry.ts";
 import { fuserunmount } from "../sys/fusermount.ts";
 import { unmount } from "../sys/mount.ts";
+import { runInBackground } from "./background.ts";
 import { configFrom, type FlagValues } from "./config.ts";
 import { askControl } from "./control.ts";
 import { reportFailure } from "./exit.ts";
@@ -21,6 +22,7 @@ export function mountCommand(): Command {
     .description("run a site: open a store, connect it with the other site, mount its file system")
     .argument("[store]", "the store's directory")
     .argument("[directory]", "where to mount; without it the store is served unmounted")
+    .option("-b, --background", "return when it is mounted; the log goes to the store's smfs.log")
     .option("--config <file>", "TOML; flags win over it (docs/CONFIG.md)")
     .option("--listen <host:port>", "wait here for the other site")
     .option("--peer <host:port>", "connect to the other site")
@@ -55,8 +57,12 @@ export function umountCommand(): Command {
 async function mount(
   store: string | undefined,
   directory: string | undefined,
-  flags: FlagValues,
+  { background, ...flags }: FlagValues & { readonly background?: true },
 ): Promise<void> {
+  if (background) {
+    process.exitCode = await runInBackground(configFrom(flags, store, directory).store.path);
+    return;
+  }
   const site = await startSite(store, directory, flags);
   announce(site);
   await site.ended.catch(reportFailure);

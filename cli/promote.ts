@@ -31,7 +31,12 @@ export async function promoteOffline(registry: StoreRegistry): Promise<number> {
     const options = { segmentBytes, maxRecordBytes, writerId: registry.storeId, follower: true };
     const recovered = Log.recover(store, options, systemTime);
     if (!recovered.ok) throw recovered.failure;
-    const { log } = recovered;
+    const { log, report } = recovered;
+    if (report.endedEarly) {
+      const what =
+        "the end of its log was cut short: let the primary send it again before promoting";
+      throw new SmfsError("DAMAGED", `${registry.path}: ${what}`);
+    }
     if (log.checkpoint === null) {
       throw new SmfsError("USAGE", `${registry.path} has not received a whole file system yet`);
     }

@@ -57,6 +57,21 @@ describe.skipIf(NO_MOUNTS)(`one site${NO_MOUNTS === undefined ? "" : ` (${NO_MOU
     expect(await second.umount(scene)).toBe(0);
   });
 
+  it("a mount in the background is there when the command returns, and says why when it fails", async () => {
+    const store = await scene.mkfs("store");
+    const point = scene.folder("point");
+    const mounted = await scene.smfs("mount", "--background", store, point);
+    expect({ code: mounted.code, output: mounted.output }).toEqual({
+      code: 0,
+      output: `${store}: primary, ${point}`,
+    });
+    await writeFile(join(point, "file"), "content");
+    const second = await scene.smfs("mount", "-b", store, scene.folder("other"));
+    expect(second.code).toBe(69);
+    expect(second.errors).toMatch(/another process/);
+    expect((await scene.smfs("umount", point)).code).toBe(0);
+  });
+
   it("nothing that a busy mount acknowledged is missing after kill -9", async () => {
     const store = await scene.mkfs("store");
     const rounds: string[][] = [];
