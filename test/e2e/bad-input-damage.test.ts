@@ -113,16 +113,18 @@ describe.skipIf(NO_MOUNTS)(`damage${NO_MOUNTS === undefined ? "" : ` (${NO_MOUNT
     expect(mounted.errors).toMatch(/smfs: segment \d+ offset \d+: .*checksum is wrong$/);
   });
 
-  it("a truncated last segment is cut back to whole records", async () => {
+  it("a truncated last segment is damage: no mount, and the reason", async () => {
     const site = await scene.mount(await scene.mkfs("store"));
     for (let file = 0; file < FILES; file++) {
       await writeFile(site.at(`file-${file}`), contentOf(file, FILE_BYTES));
     }
     await site.crash();
     truncateSync(segments(site.store).at(-1) ?? "", 4097);
-    expect(await scene.succeed("fsck", site.store, "--deep")).toContain(": whole at record");
-    const again = await scene.mount(site.store);
-    expect(await unreadable(again)).toEqual([`${FILES - 1} differs`]);
+    const fsck = await scene.smfs("fsck", site.store, "--deep");
+    expect(fsck.errors).toMatch(/segment \d+ offset \d+: .*cut short/);
+    const mounted = await scene.smfs("mount", site.store, scene.folder("again"));
+    expect(mounted.code).toBe(74);
+    expect(mounted.errors).toMatch(/segment \d+ offset \d+: .*cut short/);
   });
 
   it("a truncated middle segment costs the files that have data there, and fsck names them", async () => {

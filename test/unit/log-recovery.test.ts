@@ -82,14 +82,25 @@ describe("a torn tail", () => {
     world.disk.overwrite(1, hole, new Uint8Array(408));
     expect(world.reopen().head.sequence).toBe(4);
   });
+});
 
-  test("of a file that ends early is cut too", () => {
+describe("a last segment that ends where no allocation ends", () => {
+  // Cut inside a record, inside a header, at whole pages and not.
+  test.each([-100, -350, 0, 50])("is damage at the primary (%i bytes from the end)", (from) => {
+    const world = worldWith(1);
+    world.kill();
+    world.disk.truncate(1, world.log.endAddress.offset + from);
+    const failure = failureOf(world);
+    expect(failure.code).toBe("DAMAGED");
+    expect(failure.message).toMatch(/^segment 1 offset \d+: .*cut short/);
+  });
+
+  test("is reported by a follower, which goes on from what is left", () => {
     const world = worldWith(1);
     world.kill();
     world.disk.truncate(1, world.log.endAddress.offset - 100);
-    expect(world.reopen().head.sequence).toBe(3);
-    world.append(300);
-    expect(world.settle()).toBeNull();
+    const recovered = world.recover({ follower: true });
+    expect(recovered).toMatchObject({ ok: true, report: { endedEarly: true } });
   });
 });
 

@@ -80,7 +80,10 @@ export class Log implements LogWriter, LogFollower {
   /** Opens what `create` started, after a crash or not. Failures are those of `findLog`. */
   static recover(store: SegmentStore, options: RecoverOptions, time: Clock & Timers): Recovered {
     try {
-      const found = findLog(store, { follower: options.follower ?? false });
+      const found = findLog(store, {
+        ...resolveOptions(options),
+        follower: options.follower ?? false,
+      });
       return { ok: true, log: new Log(store, options, time, found), report: found.report };
     } catch (error) {
       if (error instanceof SmfsError) return { ok: false, failure: error };

@@ -30,7 +30,8 @@ export interface LogOptions {
 
 export type ResolvedOptions = Required<LogOptions>;
 
-const PAGE_BYTES = 4096;
+/** Segments are allocated in whole pages. */
+export const PAGE_BYTES = 4096;
 
 export function resolveOptions(options: LogOptions): ResolvedOptions {
   const segmentBytes = roundDown(options.segmentBytes ?? 100_000_000, PAGE_BYTES);

@@ -9,6 +9,10 @@
  * 3. If anything behind vouches for that record, it was durable once: damage, and no log is opened.
  *    Otherwise it was torn: zeros take its place, hollow segments are removed.
  *
+ * 4. A last segment that ends where no allocation would have ended was cut short by somebody: its
+ *    missing records may have been acknowledged. That is damage, too, and never a torn tail: space is
+ *    allocated before it is written to, in whole steps (`space.ts`).
+ *
  * A follower's records say what was durable at the *primary*, so they vouch for nothing here: a
  * follower's tail is cut, and the primary, which knows what the follower acknowledged, sends it again.
  */
@@ -16,6 +20,7 @@ import { SmfsError } from "../../../lib/errors.ts";
 import { inspectAftermath } from "./aftermath.ts";
 import type { Address, SegmentInfo, SegmentStore } from "./api.ts";
 import { KIND, type SegmentHeader } from "./format.ts";
+import { PAGE_BYTES, SEAL_BYTES } from "./options.ts";
 import { describeAddress } from "./record.ts";
 import { type ChainLink, type ScanEnd, type ScannedRecord, scanRecords } from "./scan.ts";
 import { readSegmentHeader, SEGMENT_HEADER_BYTES } from "./segment.ts";
@@ -29,6 +34,8 @@ export interface RecoveryReport {
   /** A follower's cut record was vouched for by the primary: it must be sent again. */
   readonly cutWasVouched: boolean;
   readonly removedSegments: number;
+  /** The last segment's file was cut short; what a follower lacks must be sent again. */
+  readonly endedEarly: boolean;
 }
 
 export interface FoundSegment {
@@ -56,6 +63,8 @@ export interface FoundLog {
 
 export interface RecoverySettings {
   readonly follower: boolean;
+  readonly segmentBytes: number;
+  readonly allocationBytes: number;
 }
 
 /** Throws `SmfsError`: NOT_FOUND (no log), DAMAGED, NEWER_VERSION, OTHER_HISTORY, IO. */
@@ -67,6 +76,13 @@ export function findLog(store: SegmentStore, settings: RecoverySettings): FoundL
   const last = lastWithRecords(store, candidates);
   const scan = scanLast(store, last.header, last.bytes);
   const hollow = candidates.slice(last.index + 1);
+  const endedEarly =
+    isCutShort(last, scan, settings) || hollow.some((one) => isHeadOnly(one, settings));
+  if (endedEarly && !settings.follower) {
+    const what =
+      "the file ends where no allocation ends: it was cut short, and records are missing";
+    throw new SmfsError("DAMAGED", `${describeAddress(scan.end)}: ${what}`);
+  }
   const verdict = judgeEnd(store, scan, hollow, last.header.logId, settings);
   if (verdict.cut) store.clear(scan.end.segment, scan.end.offset);
   for (const info of hollow.toReversed()) store.remove(info.segment);
@@ -76,7 +92,27 @@ export function findLog(store: SegmentStore, settings: RecoverySettings): FoundL
     cutAt: verdict.cut ? { segment: scan.end.segment, offset: scan.end.offset } : null,
     cutWasVouched: verdict.vouched,
     removedSegments: hollow.length,
+    endedEarly,
   });
+}
+
+/** A segment that was made whole (its header came after its space) and has lost its end. */
+function isHeadOnly({ bytes, header }: Candidate, { segmentBytes }: RecoverySettings): boolean {
+  return !(header instanceof SmfsError) && bytes !== segmentBytes && bytes % PAGE_BYTES !== 0;
+}
+
+/**
+ * Allocation gives whole steps, the whole segment, or, on a device short of space, whole pages with
+ * room for a seal behind the last record. A file of another length was not left by us.
+ */
+function isCutShort(
+  { bytes }: LastSegment,
+  { end, sealed }: LastScan,
+  { segmentBytes, allocationBytes }: RecoverySettings,
+): boolean {
+  if (sealed || bytes === segmentBytes || bytes % allocationBytes === 0) return false;
+  const goesOn = end.reason === "damage" && end.code === "SHORT";
+  return bytes % PAGE_BYTES !== 0 || end.offset + SEAL_BYTES > bytes || goesOn;
 }
 
 type Candidate = SegmentInfo & { readonly header: SegmentHeader | SmfsError };
@@ -277,6 +313,7 @@ export function emptyLog(logId: Uint8Array): FoundLog {
       cutAt: null,
       cutWasVouched: false,
       removedSegments: 0,
+      endedEarly: false,
     },
   };
 }

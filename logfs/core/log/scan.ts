@@ -202,7 +202,7 @@ function checkPlace(
     throw new SmfsError("DAMAGED", `a record that belongs at ${claimed} stands here`);
   }
   if (offset + recordBytes(header.metadataBytes, header.bodyBytes) > fileBytes) {
-    throw new SmfsError("DAMAGED", "record runs past the end of its segment");
+    throw new SmfsError("SHORT", "record runs past the end of its segment");
   }
 }
 
