@@ -329,6 +329,11 @@ export class Association implements Link {
     );
   }
 
+  /** How much later than `nextTimeoutMicros` the shell may wake it without harm, microseconds. */
+  get lateMicros(): number {
+    return this.session?.sender.lateMicros ?? Infinity;
+  }
+
   // ---- sessions come and go ---------------------------------------------------------------------
 
   private connect(atMicros: number): void {

@@ -32,7 +32,7 @@ export interface UdpLinkOptions {
 
 /** Datagrams sent before the loop may look at what has arrived. */
 const BATCH_DATAGRAMS = 64;
-/** Below this, waiting is left to the loop: timers have a resolution of a millisecond. */
+/** Resolution of Node's timers; one may come late by as much again. */
 const TIMER_MICROS = 1000;
 
 /** Opens the socket; the link comes up later. Throws `SmfsError` CONFIG, USAGE or UNREACHABLE. */
@@ -212,7 +212,9 @@ export class UdpLink implements Link {
 
   private arm(atMicros: number, nowMicros: number): void {
     const waitMicros = atMicros - nowMicros;
-    if (waitMicros < TIMER_MICROS) {
+    const isTooShort = waitMicros < TIMER_MICROS && this.association.lateMicros < 2 * TIMER_MICROS;
+    if (waitMicros <= 0 || isTooShort) {
+      // The loop turns without sleeping until then.
       this.askPump();
       return;
     }
