@@ -7,7 +7,7 @@ import { assert } from "../lib/assert.ts";
 import { SmfsError } from "../lib/errors.ts";
 import { declareLoaded } from "./libc.ts";
 
-export const TAG_BYTES = 16;
+const TAG_BYTES = 16;
 const KEY_BYTES = 32;
 const NONCE_BYTES = 12;
 /** EVP_CTRL_AEAD_GET_TAG and _SET_TAG of include/openssl/evp.h. */
