@@ -14,6 +14,11 @@ export class Heap<T> {
     return this.keys[0] ?? Infinity;
   }
 
+  /** What `pop` would give. */
+  get min(): T | undefined {
+    return this.items[0];
+  }
+
   push(key: number, item: T): void {
     this.keys.push(key);
     this.orders.push(this.nextOrder++);

@@ -57,6 +57,11 @@ export class MirrorCommitter implements Committer {
     this.options = options;
   }
 
+  /** Operations that wait for the mirror. */
+  get waiting(): number {
+    return this.waiters.network.size + this.waiters.remote.size;
+  }
+
   wait(sequence: number, level: SyncLevel): Promise<void> | undefined {
     if (this.reached(sequence, level)) return undefined;
     const { clock, log, onCommitted } = this.options;
@@ -167,6 +172,14 @@ export class MirrorCommitter implements Committer {
       this.statistics.degraded++;
       waiter.finish(null);
     } else waiter.finish(this.unreachable(waiter));
+    this.forgetSettled();
+  }
+
+  /** However long the mirror stays away, what timed out does not pile up. */
+  private forgetSettled(): void {
+    for (const heap of [this.waiters.network, this.waiters.remote]) {
+      while (heap.min?.settled === true) heap.pop();
+    }
   }
 
   private unreachable({ sequence, level }: Waiter): SmfsError {

@@ -90,6 +90,16 @@ describe("sync levels", () => {
     expect(world.clock.nowMicros()).toBeGreaterThanOrEqual(30 * SECOND);
   });
 
+  it("what timed out is not kept until the mirror comes back", async () => {
+    const world = new MirrorWorld("block");
+    for (let i = 0; i < 3; i++) {
+      const waits = [1, 2, 3].map(() => world.waited(world.append(), "remote"));
+      await Promise.allSettled(waits);
+    }
+    expect(world.committer.statistics.timedOut).toBe(9);
+    expect(world.committer.waiting).toBe(0);
+  });
+
   it("eio fails as soon as the record is durable here", async () => {
     const world = new MirrorWorld("eio");
     await expect(world.waited(world.append(), "remote")).rejects.toMatchObject({
