@@ -2,6 +2,7 @@
  * A store in the role of mirror: follows the primary's log, shows its file system read-only.
  */
 import { closeSync, fsyncSync, writeFileSync } from "node:fs";
+import { equalBytes } from "../../lib/bytes.ts";
 import { SmfsError } from "../../lib/errors.ts";
 import type { Clock, Logger, Timers } from "../../lib/ports.ts";
 import { FileSystem } from "../../logfs/core/fs/filesystem.ts";
@@ -33,6 +34,7 @@ export class MirrorSite implements FollowerStore {
   private readonly logger: Logger;
   private readonly onFileSystem: () => void;
   private following: Following | null = null;
+  private reopening = false;
 
   /** `onFileSystem` is called whenever `fileSystem` is another one, or there is one at last. */
   static async open(
@@ -80,13 +82,18 @@ export class MirrorSite implements FollowerStore {
 
   /** The first primary says which log this store will hold from now on. */
   create(hello: Hello): LogFollower {
+    const placement = this.registry.log ?? this.place(hello);
     // A log that is being opened again after a cut must not give way to another one.
-    if (this.registry.log !== null) throw new SmfsError("BUSY", "the log is being opened");
-    const id = Buffer.from(hello.logId);
-    const placement = this.registry.createLog(hello.segmentBytes, hello.maxRecordBytes, id);
+    if (this.reopening || !equalBytes(placement.id, hello.logId)) {
+      throw new SmfsError("BUSY", "the log is being opened");
+    }
     this.follow(this.openLog(placement), 1);
     if (this.log === null) throw new SmfsError("IO", "the new log is not there");
     return this.log;
+  }
+
+  private place({ logId, segmentBytes, maxRecordBytes }: Hello): LogPlacement {
+    return this.registry.createLog(segmentBytes, maxRecordBytes, Buffer.from(logId));
   }
 
   setAside(position: Position, done: (error: Error | null) => void): void {
@@ -136,8 +143,13 @@ export class MirrorSite implements FollowerStore {
   /** After a cut the tree in memory is of a history that is no more. */
   private async reopen(): Promise<void> {
     if (this.session.state === "closed") return;
-    await this.closeFollowing();
-    await this.openExisting();
+    this.reopening = true;
+    try {
+      await this.closeFollowing();
+      await this.openExisting();
+    } finally {
+      this.reopening = false;
+    }
   }
 
   private async closeFollowing(): Promise<void> {
@@ -184,13 +196,18 @@ export class MirrorSite implements FollowerStore {
     store: FileSegmentStore,
     options: Parameters<typeof Log.create>[1] & { follower: boolean },
   ): Log {
-    const recovered = Log.recover(store, options, this.time);
-    if (recovered.ok) {
-      this.logger.info({ ...recovered.report }, "log recovered");
-      return recovered.log;
+    try {
+      const recovered = Log.recover(store, options, this.time);
+      if (recovered.ok) {
+        this.logger.info({ ...recovered.report }, "log recovered");
+        return recovered.log;
+      }
+      if (recovered.failure.code === "NOT_FOUND") return Log.create(store, options, this.time);
+      throw recovered.failure;
+    } catch (error) {
+      // Whoever tries again must find it free.
+      store.close();
+      throw error;
     }
-    if (recovered.failure.code === "NOT_FOUND") return Log.create(store, options, this.time);
-    store.close();
-    throw recovered.failure;
   }
 }

@@ -17,6 +17,16 @@ const ROOT = { uid: 0, gid: 0, groups: () => [] };
 const SILENT = { debug: vi.fn(), info: vi.fn(), warn: vi.fn(), error: vi.fn() };
 const NO_EVENTS = { onCommitted: () => {}, onFenced: () => {} };
 
+const HELLO = {
+  version: PROTOCOL_VERSION,
+  logId: new Uint8Array(16).fill(1),
+  writerId: new Uint8Array(16),
+  epoch: 1,
+  headSequence: 1,
+  segmentBytes: 2 ** 20,
+  maxRecordBytes: 2 ** 18,
+};
+
 let directory: string;
 beforeEach(() => {
   directory = mkdtempSync(join(tmpdir(), "smfs-roles-"));
@@ -66,23 +76,26 @@ it("a mirror without a whole file system is not promoted, and stays what it is",
   expect(StoreRegistry.open(path).role).toBe("mirror");
 });
 
+it("a mirror that had no room for its log makes it when there is some", async () => {
+  const path = join(directory, "mirror");
+  const registry = StoreRegistry.create(path, "mirror");
+  const config = configFrom({}, path);
+  const small = { ...config, store: { ...config.store, capacityBytes: 1 } };
+  const site = await MirrorSite.open(registry, small, systemTime, SILENT, () => {});
+  expect(() => site.create(HELLO)).toThrow("no space");
+  small.store.capacityBytes = 2 ** 30;
+  expect(site.create(HELLO).head.sequence).toBe(0);
+  await site.close();
+});
+
 it("a mirror whose log is closed for a moment does not take another one", async () => {
   const path = join(directory, "mirror");
   const registry = StoreRegistry.create(path, "mirror");
   const site = await MirrorSite.open(registry, configFrom({}, path), systemTime, SILENT, () => {});
-  const hello = {
-    version: PROTOCOL_VERSION,
-    logId: new Uint8Array(16).fill(1),
-    writerId: new Uint8Array(16),
-    epoch: 1,
-    headSequence: 1,
-    segmentBytes: 2 ** 20,
-    maxRecordBytes: 2 ** 18,
-  };
-  site.create(hello);
+  site.create(HELLO);
   const opened = registry.log;
   await site.close();
-  expect(() => site.create({ ...hello, logId: new Uint8Array(16).fill(2) })).toThrow(
+  expect(() => site.create({ ...HELLO, logId: new Uint8Array(16).fill(2) })).toThrow(
     "being opened",
   );
   expect(registry.log).toEqual(opened);
