@@ -164,10 +164,10 @@ function dropping(socket: TransportSocket, share: number): LinkSocket {
     get isBlocked() {
       return socket.isBlocked;
     },
-    listen: (handle) =>
+    listen: (handle, onBatchEnd) =>
       socket.listen((datagram, source) => {
         if (!prng.chance(share)) handle(datagram, source);
-      }),
+      }, onBatchEnd),
     send: (datagram, to) => socket.send(datagram, to),
     flush: () => socket.flush(),
     close: () => socket.close(),

@@ -1,8 +1,8 @@
 /**
  * `UdpLink`: an association over a UDP socket, with the event loop as its clock.
  *
- * Everything that happens (a datagram, a write, a timer) asks for one `pump` at the end of this
- * turn of the loop: it sends as much as the pacer allows, says `noteLeft` when the socket has no
+ * Everything that happens (a write, a timer) asks for one `pump` at the end of this turn of the
+ * loop, and each batch of datagrams ends with one: it sends as much as the pacer allows, says `noteLeft` when the socket has no
  * queue, and arms the timer. A side that listens learns the peer's address from authentic
  * datagrams, and follows it when it changes.
  */
@@ -56,7 +56,7 @@ export class UdpLink implements Link {
   /** Source of the datagram that is being handled: handlers are called only for authentic ones. */
   private source: Peer | null = null;
   private peerName: string | null;
-  private isPumpAsked = false;
+  private askedPump: NodeJS.Immediate | null = null;
   private isClosed = false;
   private timer: NodeJS.Timeout | null = null;
   private timerMicros = Infinity;
@@ -78,7 +78,8 @@ export class UdpLink implements Link {
       },
       nowMicros,
     );
-    socket.listen((datagram, source) => this.handleDatagram(datagram, source));
+    // A flood must not keep acknowledgements back until the end of the loop's turn.
+    socket.listen((datagram, source) => this.handleDatagram(datagram, source), this.pump);
     this.askPump();
   }
 
@@ -166,7 +167,6 @@ export class UdpLink implements Link {
     const length = this.association.pollReply(this.buffer);
     if (length > 0) this.socket.send(this.buffer.subarray(0, length), source);
     if (verdict === "authentic") this.learn(source);
-    this.askPump();
   }
 
   private learn(source: Peer): void {
@@ -180,13 +180,13 @@ export class UdpLink implements Link {
   }
 
   private askPump(): void {
-    if (this.isPumpAsked || this.isClosed) return;
-    this.isPumpAsked = true;
-    setImmediate(this.pump);
+    if (this.askedPump !== null || this.isClosed) return;
+    this.askedPump = setImmediate(this.pump);
   }
 
   private readonly pump = (): void => {
-    this.isPumpAsked = false;
+    if (this.askedPump !== null) clearImmediate(this.askedPump);
+    this.askedPump = null;
     if (this.isClosed) return;
     const nowMicros = systemTime.nowMicros();
     this.association.handleTimeout(nowMicros);

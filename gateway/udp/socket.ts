@@ -31,7 +31,8 @@ type OnDatagram = (datagram: Uint8Array, from: Peer) => void;
 export interface LinkSocket extends Datagrams {
   readonly statistics: SocketStatistics;
   readonly localPort: number;
-  listen(onDatagram: OnDatagram): void;
+  /** `onBatchEnd` follows the last of the datagrams that were there. */
+  listen(onDatagram: OnDatagram, onBatchEnd: () => void): void;
   close(): void;
 }
 
@@ -42,6 +43,7 @@ export class TransportSocket implements LinkSocket {
   private readonly logger: Logger;
   private readonly isConnected: boolean;
   private onDatagram: OnDatagram = () => {};
+  private onBatchEnd = (): void => {};
 
   private constructor(socket: Socket, isConnected: boolean, logger: Logger) {
     this.socket = socket;
@@ -53,7 +55,7 @@ export class TransportSocket implements LinkSocket {
       socket,
       MAX_DATAGRAM_BYTES,
       (datagram, from) => this.onDatagram(datagram, from),
-      () => {},
+      () => this.onBatchEnd(),
     );
     logger.debug({ receiveBytes, batched: this.datagrams.isBatched }, "udp socket");
   }
@@ -97,8 +99,9 @@ export class TransportSocket implements LinkSocket {
     return this.datagrams.isBlocked;
   }
 
-  listen(onDatagram: OnDatagram): void {
+  listen(onDatagram: OnDatagram, onBatchEnd: () => void): void {
     this.onDatagram = onDatagram;
+    this.onBatchEnd = onBatchEnd;
   }
 
   /** Copies. `to` is ignored on a socket that talks to one peer only. */
