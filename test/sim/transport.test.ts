@@ -44,3 +44,43 @@ describe("a stream arrives whole and in order", () => {
     expect(world.a.ups).toBe(1);
   });
 });
+
+describe("what repairs cost", () => {
+  const FAR: LinkChanges = { ...independent(0.005), delayMicros: 50_000 };
+
+  /** Messages of 4 kB every `everyMicros`; repairs sent for each data packet. */
+  function repairShare(everyMicros: number, isHurried: boolean): number {
+    const world = new World({ seed: 1, path: FAR });
+    world.a.write(MEGABYTE);
+    world.run(10 * SECOND, () => world.a.link.acknowledgedOffset === MEGABYTE);
+    const before = { ...world.a.link.statistics };
+    for (let i = 0; i < 200; i++) {
+      world.a.write(4096);
+      if (isHurried) world.a.link.hurry(world.a.link.writtenOffset);
+      world.run(world.nowMicros + everyMicros);
+    }
+    const after = world.a.link.statistics;
+    const data = after.dataPacketsSent - before.dataPacketsSent;
+    expect(data).toBeGreaterThanOrEqual(800);
+    return (after.repairPacketsSent - before.repairPacketsSent) / data;
+  }
+
+  it("slow traffic that nobody waits for fills its groups: 3 repairs for 8 packets", () => {
+    expect(repairShare(10_000, false)).toBeLessThan(0.45);
+  });
+
+  it("messages that somebody waits for cost 6 repairs a packet at most", () => {
+    expect(repairShare(5_000, true)).toBeLessThan(6);
+  });
+
+  it("while somebody waits, the shell may not wake it late", () => {
+    const world = new World({ seed: 2, path: FAR });
+    world.run(SECOND);
+    world.a.write(100);
+    expect(world.a.link.lateMicros).toBeGreaterThan(0);
+    world.a.link.hurry(100);
+    expect(world.a.link.lateMicros).toBe(0);
+    world.run(3 * SECOND);
+    expect(world.a.link.lateMicros).toBeGreaterThan(0);
+  });
+});
