@@ -45,18 +45,43 @@ describe("a stream arrives whole and in order", () => {
   });
 });
 
+describe("a link without repairs", () => {
+  const config = { code: { r: 8, interleave: [] } };
+
+  it("sends none, and still brings everything over a lossy line", () => {
+    const world = new World({ seed: 3, path: independent(0.02), config });
+    world.a.write(2 * MEGABYTE);
+    const isDone = () => world.b.receivedOffset === 2 * MEGABYTE;
+    expect(world.run(60 * SECOND, isDone), world.describe()).toBe(true);
+    expect(world.b.wrongBytes).toBe(0);
+    const { repairPacketsSent, retransmittedPackets } = world.a.link.statistics;
+    expect(repairPacketsSent).toBe(0);
+    expect(retransmittedPackets).toBeGreaterThan(0);
+  });
+
+  it("calls nothing safe that was not acknowledged or copied", () => {
+    const path = { ...independent(0.01), delayMicros: 50_000 };
+    const world = new World({ seed: 4, path, config });
+    world.a.write(20_000);
+    world.run(40_000);
+    expect(world.a.link.safeOffset).toBe(0);
+    world.run(SECOND, () => world.a.link.safeOffset === 20_000);
+    expect(world.a.link.acknowledgedOffset).toBe(20_000);
+  });
+});
+
 describe("what repairs cost", () => {
   const FAR: LinkChanges = { ...independent(0.005), delayMicros: 50_000 };
 
   /** Messages of 4 kB every `everyMicros`; repairs sent for each data packet. */
-  function repairShare(everyMicros: number, isHurried: boolean): number {
+  function repairShare(everyMicros: number, waiter: "somebody" | "nobody"): number {
     const world = new World({ seed: 1, path: FAR });
     world.a.write(MEGABYTE);
     world.run(10 * SECOND, () => world.a.link.acknowledgedOffset === MEGABYTE);
     const before = { ...world.a.link.statistics };
     for (let i = 0; i < 200; i++) {
       world.a.write(4096);
-      if (isHurried) world.a.link.hurry(world.a.link.writtenOffset);
+      if (waiter === "somebody") world.a.link.hurry(world.a.link.writtenOffset);
       world.run(world.nowMicros + everyMicros);
     }
     const after = world.a.link.statistics;
@@ -66,11 +91,11 @@ describe("what repairs cost", () => {
   }
 
   it("slow traffic that nobody waits for fills its groups: 3 repairs for 8 packets", () => {
-    expect(repairShare(10_000, false)).toBeLessThan(0.45);
+    expect(repairShare(10_000, "nobody")).toBeLessThan(0.45);
   });
 
   it("messages that somebody waits for cost 6 repairs a packet at most", () => {
-    expect(repairShare(5_000, true)).toBeLessThan(6);
+    expect(repairShare(5_000, "somebody")).toBeLessThan(6);
   });
 
   it("while somebody waits, the shell may not wake it late", () => {
