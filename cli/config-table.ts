@@ -81,7 +81,7 @@ const codeForm =
 const code = z
   .strictObject({
     r: z.int().min(1).max(MAX_GROUP),
-    interleave: z.array(z.int().min(1)).min(1).max(MAX_LAYERS),
+    interleave: z.array(z.int().min(1)).max(MAX_LAYERS),
   })
   .refine(
     ({ r, interleave }) =>
@@ -185,7 +185,7 @@ export const MIRROR = {
     code,
     codeForm,
     { r: 8, interleave: [1, 10, 100] },
-    "the erasure code: data packets per group, one interleave per layer",
+    "the erasure code: data packets per group, one interleave per layer; interleave = [] sends no repairs",
     "{ r = 8, interleave = [1, 10, 100] }",
   ),
   datagram: withDefault(

@@ -38,7 +38,10 @@ export function demoCommand(): Command {
         .default("live"),
     )
     .addOption(
-      new Option("--mode <mode>", "what an fsync waits for")
+      new Option(
+        "--mode <mode>",
+        "what an fsync waits for; local: as mirrors of today, without repair packets",
+      )
         .choices(["local", "network", "remote"])
         .default("network"),
     )

@@ -3,7 +3,7 @@
  * Everything lives in one temporary directory, and nothing is left behind when it closes.
  */
 import { createSocket } from "node:dgram";
-import { mkdirSync, mkdtempSync, realpathSync, rmSync } from "node:fs";
+import { mkdirSync, mkdtempSync, realpathSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { SmfsError } from "../../lib/errors.ts";
@@ -64,6 +64,7 @@ export class World {
     this.primarySite = this.startSite(this.primary, [
       ...["--peer", `127.0.0.1:${primaryEnd}`, "--key-file", key, "--rate", rate],
       ...["--fsync", mode, "--data-sync", mode, "--osync", mode],
+      ...(mode === "local" ? ["--config", this.withoutRepairs()] : []),
     ]);
     await until("waiting for the mirror to follow", this.children, async () => {
       const status = await this.status("primary");
@@ -144,6 +145,13 @@ export class World {
     const mountPoint = join(this.directory, name);
     mkdirSync(mountPoint);
     return { name, store: join(this.directory, `${name}.store`), mountPoint };
+  }
+
+  /** What `local` is compared with: mirrors of today, whose packets go alone (SMFS §5.2, local-sync). */
+  private withoutRepairs(): string {
+    const path = join(this.directory, "primary.toml");
+    writeFileSync(path, "[mirror]\ncode = { r = 8, interleave = [] }\n");
+    return path;
   }
 
   private startSite(site: SitePaths, flags: readonly string[]): Child {

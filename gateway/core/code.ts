@@ -12,7 +12,10 @@ export const MAX_PACKET_BYTES = 1472;
 export interface CodeParameters {
   /** Data packets per group. */
   readonly r: number;
-  /** Interleave of each layer, ascending; as many layers as repairs per group (c = length). */
+  /**
+   * Interleave of each layer, ascending; as many layers as repairs per group (c = length). Empty:
+   * no repairs; who waits for safety gets copies, or waits for the acknowledgement.
+   */
   readonly interleave: readonly number[];
 }
 

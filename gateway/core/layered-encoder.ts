@@ -184,6 +184,6 @@ class LayerSet {
     const fresh = { layers: interleave.length, r, first: 0, count: 0, lengthXor: 0 };
     this.headers = interleave.map((stride, layer) => ({ ...fresh, layer, stride }));
     // A bin fills within r rounds, and no layer's queue lasts longer than r packets an entry.
-    this.span = r * Math.max(...capacities) + 2 * r * Math.max(...interleave);
+    this.span = r * Math.max(0, ...capacities) + 2 * r * Math.max(0, ...interleave);
   }
 }

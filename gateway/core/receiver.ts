@@ -21,6 +21,9 @@ const HOLE_ACK_MICROS = 25_000;
 /** No sender is this far ahead of what it was told: 40 seconds at 100,000 packets a second. */
 const MAX_AHEAD = 2 ** 22;
 
+/** What the default code spans: the peer chooses its own code, whatever ours is. */
+const LEAST_WINDOW_PACKETS = 2048;
+
 export class Receiver {
   private readonly arrivals = new Arrivals();
   private readonly decoder: LayeredDecoder;
@@ -41,8 +44,9 @@ export class Receiver {
   ) {
     this.counters = counters;
     const { r, interleave } = config.code;
-    const span = (r + 2) * Math.max(...interleave);
-    this.decoder = new LayeredDecoder({ windowPackets: 2 ** Math.ceil(Math.log2(2 * span)) });
+    const span = (r + 2) * Math.max(0, ...interleave);
+    const windowPackets = 2 ** Math.ceil(Math.log2(Math.max(LEAST_WINDOW_PACKETS, 2 * span)));
+    this.decoder = new LayeredDecoder({ windowPackets });
     this.reassembly = new Reassembly(config.receiveWindowBytes, deliver);
     this.bitmapBytes = Math.min(MAX_BITMAP_BYTES, (config.datagramBytes - 200) & ~7);
   }

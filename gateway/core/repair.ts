@@ -46,9 +46,9 @@ export function checkParameters({ r, interleave }: CodeParameters): void {
   require(isWithin(r, 1, MAX_GROUP), `r must be a whole number from 1 to ${MAX_GROUP}`);
   require(isWithin(
     interleave.length,
-    1,
+    0,
     MAX_LAYERS,
-  ), `a code has 1 to ${MAX_LAYERS} layers, not ${interleave.length}`);
+  ), `a code has 0 (no repairs) to ${MAX_LAYERS} layers, not ${interleave.length}`);
   let previous = 0;
   for (const bins of interleave) {
     require(isWithin(bins, previous + 1, MAX_SPAN), "interleaves must be whole and ascending");

@@ -94,7 +94,7 @@ export class Sender {
     this.reports = new LossReports(config.code, this.safety, this.rate, counters, nowMicros);
     this.silence = new Silence(config.keepAliveMicros, nowMicros);
     this.fullBytes = fullStreamBytes(config.datagramBytes, this.encoder);
-    const horizonPackets = (r + 2) * Math.max(...interleave) + REORDER_PACKETS;
+    const horizonPackets = (r + 2) * Math.max(0, ...interleave) + REORDER_PACKETS;
     this.rule = { horizonPackets, horizonMicros: Infinity };
     this.probeBaseMicros = nowMicros;
   }
@@ -372,7 +372,7 @@ class EncoderCoverage implements CoverageEnds {
   constructor(encoder: LayeredEncoder) {
     const { r, interleave } = encoder.parameters;
     this.encoder = encoder;
-    this.spanPackets = r * Math.max(...interleave);
+    this.spanPackets = r * Math.max(0, ...interleave);
   }
 
   coveredEnd(layers: number): number {
