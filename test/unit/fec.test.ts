@@ -150,7 +150,7 @@ describe("the encoder", () => {
 
   it.each<[string, CodeParameters]>([
     ["r must be a whole number", { r: 0, interleave: [1] }],
-    ["1 to 8 layers", { r: 8, interleave: [] }],
+    ["0 (no repairs) to 8 layers", { r: 8, interleave: [1, 2, 3, 4, 5, 6, 7, 8, 9] }],
     ["ascending", { r: 8, interleave: [10, 10] }],
     ["at most 8192", { r: 100, interleave: [1, 100] }],
   ])("refuses parameters: %s", (message, parameters) => {
