@@ -67,7 +67,8 @@ export async function openPrimary(
   const alone = session === null || registry.standalone;
   const sync = alone ? withoutMirror(config.mount) : config.mount;
   const fileSystem = new FileSystem(volume, committer, sync);
-  await finishPending(fileSystem, logger);
+  if (registry.fencedBy === null) await finishPending(fileSystem, logger);
+  else log.fence(registry.fencedBy);
 
   function newSession(): PrimarySession {
     return new PrimarySession({

@@ -69,7 +69,7 @@ export class Site {
     try {
       await site.openRole();
       await site.openDoors();
-      site.state = "running";
+      site.state = site.registry.fencedBy === null ? "running" : "fenced";
       return site;
     } catch (error) {
       await site.stop();
@@ -268,6 +268,7 @@ export class Site {
     this.state = "fenced";
     this.logger.error({ reason }, "fenced: this site writes no more");
     if (this.role?.role === "primary") this.role.log.fence(reason);
+    if (this.registry.fencedBy === null) this.registry.fence(reason);
   }
 }
 

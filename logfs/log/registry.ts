@@ -37,6 +37,8 @@ const Contents = z.strictObject({
   term: z.int().min(0),
   /** Promoted: there is no mirror until one is added, so nothing waits for one. */
   standalone: z.boolean(),
+  /** A later term exists elsewhere, and how that is known: this store is not written to again. */
+  fencedBy: z.string().nullable(),
   log: z
     .strictObject({
       id: hex16,
@@ -82,6 +84,7 @@ export class StoreRegistry {
       role,
       term: 0,
       standalone: false,
+      fencedBy: null,
       log: null,
     });
     registry.save();
@@ -109,6 +112,10 @@ export class StoreRegistry {
 
   get standalone(): boolean {
     return this.contents.standalone;
+  }
+
+  get fencedBy(): string | null {
+    return this.contents.fencedBy;
   }
 
   get storeId(): Uint8Array {
@@ -150,9 +157,15 @@ export class StoreRegistry {
     return placement;
   }
 
+  /** Superseded by a promotion: also after a restart, nothing is written here any more. */
+  fence(reason: string): void {
+    this.contents = { ...this.contents, fencedBy: reason };
+    this.save();
+  }
+
   /** From now on this store writes, in a later term than any it has seen. */
   promote(term: number): void {
-    this.contents = { ...this.contents, role: "primary", term, standalone: true };
+    this.contents = { ...this.contents, role: "primary", term, standalone: true, fencedBy: null };
     this.save();
   }
 

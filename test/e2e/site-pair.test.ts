@@ -126,6 +126,14 @@ describe.skipIf(NO_MOUNTS)(`two sites${NO_MOUNTS === undefined ? "" : ` (${NO_MO
     await expect(writeFile(old.at("late"), "x")).rejects.toMatchObject({ code: "EROFS" });
     expect(await readFile(old.at("old"), "utf8")).toBe("old");
     expect(await readFile(mirror.at("new"), "utf8")).toBe("new");
+
+    // Also when it comes back and nobody is there to tell it.
+    await old.crash();
+    await scene.smfs("umount", mirrorStore);
+    const alone = await startPrimary("--on-unreachable", "eio");
+    expect((await status(alone)).state).toBe("fenced");
+    expect(await readFile(alone.at("old"), "utf8")).toBe("old");
+    await expect(writeFile(alone.at("late"), "late")).rejects.toMatchObject({ code: "EROFS" });
   });
 });
 
