@@ -63,7 +63,7 @@ export interface MirrorStatus {
   readonly peer: string;
   /** One word, such as `connected`, `connecting`, `refused`. */
   readonly state: string;
-  /** Age of the oldest record that is not durable at the mirror; 0: none; null: not known yet. */
+  /** Age of the oldest record that is not durable at the mirror; 0: none; null: never known. */
   readonly lagSeconds: number | null;
   /** Bytes in this log that the mirror has not acknowledged. */
   readonly notAtMirrorBytes: number;

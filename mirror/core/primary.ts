@@ -29,6 +29,7 @@ import {
   refuseFrame,
   Rewind,
 } from "./messages.ts";
+import { Away } from "./away.ts";
 import { SentFrames } from "./sent.ts";
 
 /** Bytes of records put into one frame: small, because `safeSequence` advances by whole frames. */
@@ -71,6 +72,7 @@ export class PrimarySession implements LinkHandler {
   private link: Link | null = null;
   private readonly reader = new FrameReader();
   private readonly sent = new SentFrames();
+  private readonly away = new Away();
   private outbox: Uint8Array | null = null;
   private queuedOffset = 0;
   /** Where the first record that was not sent stands, as far as is known. */
@@ -91,7 +93,10 @@ export class PrimarySession implements LinkHandler {
 
   constructor(options: PrimaryOptions) {
     this.options = options;
-    options.log.subscribe(() => this.pump());
+    options.log.subscribe(() => {
+      this.away.note(options.log.head.sequence, options.clock.wallMicros());
+      this.pump();
+    });
   }
 
   attach(link: Link): void {
@@ -118,13 +123,18 @@ export class PrimarySession implements LinkHandler {
 
   /**
    * Age of the oldest record that the mirror does not have, microseconds; 0 when it has all, null
-   * when it has not said yet where it stands.
+   * when it has never said where it stands.
    */
   get lagMicros(): number | null {
-    if (this.nextSequence === 0) return null;
-    const oldest =
-      this.sent.oldestTimeMicros ?? (this.nothingUnsent ? undefined : this.lastSentMicros);
-    return oldest === undefined ? 0 : Math.max(0, this.options.clock.wallMicros() - oldest);
+    const now = this.options.clock.wallMicros();
+    if (this.nextSequence === 0) return this.away.lagMicros(now);
+    const oldest = this.oldestMissingMicros;
+    return oldest === undefined ? 0 : Math.max(0, now - oldest);
+  }
+
+  /** When the oldest record that was not acknowledged, or else not sent, was appended. */
+  private get oldestMissingMicros(): number | undefined {
+    return this.sent.oldestTimeMicros ?? (this.nothingUnsent ? undefined : this.lastSentMicros);
   }
 
   private get nothingUnsent(): boolean {
@@ -212,6 +222,9 @@ export class PrimarySession implements LinkHandler {
     this.generation++;
     this.cancelRetry?.();
     this.cancelRetry = null;
+    if (this.nextSequence > 0) {
+      this.away.begin(this.options.log.head.sequence, this.oldestMissingMicros);
+    }
     this.inDoubtBytes += this.sent.unacknowledgedBytes;
     this.sent.clear();
     this.queuedOffset = 0;

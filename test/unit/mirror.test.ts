@@ -53,6 +53,34 @@ describe("streaming", () => {
   });
 });
 
+describe("lag of a mirror that is away", () => {
+  it("is the age of what it misses, from the break on", () => {
+    const world = new MirrorWorld();
+    world.join();
+    world.clock.advance(SECOND);
+    world.pipe.break("cable cut");
+    world.clock.advance(5 * SECOND);
+    expect(world.primary.lagMicros).toBe(0);
+    world.append();
+    world.clock.advance(7 * SECOND);
+    expect(world.primary.lagMicros).toBe(7 * SECOND);
+    world.join();
+    world.clock.advance(SECOND);
+    expect(world.primary.lagMicros).toBe(0);
+  });
+
+  it("counts what was on its way when the path broke", () => {
+    const world = new MirrorWorld();
+    world.join();
+    world.clock.advance(SECOND);
+    world.append();
+    world.clock.advance(ONE_WAY_MICROS / 2);
+    world.pipe.break("cable cut");
+    world.clock.advance(SECOND);
+    expect(world.primary.lagMicros).toBe(SECOND + ONE_WAY_MICROS / 2);
+  });
+});
+
 describe("sync levels", () => {
   it("network waits for the disk and the wire, not for the round trip", async () => {
     const world = new MirrorWorld();
