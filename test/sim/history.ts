@@ -24,6 +24,8 @@ export class History {
   completed = 0;
   private acknowledgements: Acknowledgement[] = [];
   operations = 0;
+  /** Syncs that failed; none may while the disks are sound. */
+  failedSyncs = 0;
   acknowledged = 0;
 
   get model(): Model {

@@ -85,7 +85,10 @@ export class Workload {
       const sequence = headSequence();
       const acknowledge = (): void =>
         this.history.acknowledge({ level: levels[request], operations, sequence });
-      void Promise.resolve(fs.fsync(inode, request)).then(acknowledge);
+      const fail = (): void => {
+        this.history.failedSyncs++;
+      };
+      Promise.resolve(fs.fsync(inode, request)).then(acknowledge, fail);
     }
     await fs.release(handle);
   }

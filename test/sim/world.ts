@@ -68,6 +68,8 @@ export class World {
   /** When the network, or the mirror, was last out of order. */
   private lastBreak = -Infinity;
   private failure: unknown = null;
+  /** The primary's disk says no: its application may see errors until the machine starts again. */
+  private diskIsFailing = false;
   private readonly armedMicros = { aToB: Infinity, bToA: Infinity };
 
   constructor(seed: number) {
@@ -102,6 +104,7 @@ export class World {
       await this.disturb();
     }
     await this.pass((0.2 + 3 * this.prng.float()) * SECOND);
+    if (this.history.failedSyncs > 0) throw new Violation("a sync failed on a sound disk");
     await this.loseTheSite();
     const { aToB, bToA } = this.path.statistics;
     return {
@@ -120,7 +123,7 @@ export class World {
   private async disturb(): Promise<void> {
     const fault = this.prng.pick([
       ...["killPrimary", "powerPrimary", "killMirror", "powerMirror", "breakNetwork", "lossy"],
-      ...["powerBoth", "flickerPrimary", "flickerMirror", "fullMirror", "calm"],
+      ...["failingDisk", "powerBoth", "flickerPrimary", "flickerMirror", "fullMirror", "calm"],
     ] as const);
     this.faults[fault] = (this.faults[fault] ?? 0) + 1;
     switch (fault) {
@@ -135,6 +138,9 @@ export class World {
         return;
       case "powerMirror":
         await this.restartMirror("power");
+        return;
+      case "failingDisk":
+        await this.failPrimaryDisk();
         return;
       case "powerBoth":
         this.stopPrimary("power");
@@ -189,6 +195,24 @@ export class World {
     this.clock.schedule(micros, () => {
       if (this.now >= this.brokenUntil) this.path.apply("both", { kind: "restore" }, this.now);
     });
+  }
+
+  /**
+   * A write or a sync of the primary fails. Nothing may be acknowledged after that, and what the
+   * device dropped is gone: the machine starts again as after a power loss.
+   */
+  private async failPrimaryDisk(): Promise<void> {
+    const { prng, disks } = this;
+    this.diskIsFailing = true;
+    const message = "simulated disk: input/output error";
+    const kind = prng.pick(["write", "short", "sync"] as const);
+    if (kind === "sync") disks.primary.failNextSync(message);
+    else if (kind === "write") disks.primary.failNextWrite({ kind: "error", message });
+    else disks.primary.failNextWrite({ kind: "short", bytes: prng.below(200) });
+    await this.pass(prng.below(2 * SECOND));
+    await this.restartPrimary("power");
+    this.diskIsFailing = false;
+    this.history.failedSyncs = 0;
   }
 
   private async restartPrimary(how: "kill" | "power"): Promise<void> {
@@ -329,7 +353,7 @@ export class World {
     const workload = new Workload(primaryLife, new Prng(prng.u32()), history, pauseMicros);
     const headSequence = (): number => primary.volume.headSequence;
     workload.run({ fs: primary.fs, headSequence, levels }).catch((error: unknown) => {
-      if (primaryLife.alive) this.failure ??= error;
+      if (primaryLife.alive && !this.diskIsFailing) this.failure ??= error;
     });
   }
 
