@@ -89,7 +89,9 @@ export async function startSite(
 }
 
 function announce(site: Site): void {
-  const where = site.mount?.mountpoint ?? "not mounted yet";
+  const { point } = site.config.mount;
+  const later = point === null ? "not mounted" : `mounts ${point} when the first primary has come`;
+  const where = site.mount?.mountpoint ?? later;
   process.stdout.write(`${site.config.store.path}: ${site.registry.role}, ${where}\n`);
 }
 
