@@ -6,6 +6,7 @@ import { parseSize } from "../lib/units.ts";
 import { generateKey } from "../gateway/udp/keys.ts";
 import { initialise } from "../logfs/core/fs/inodes.ts";
 import { formatVolume } from "../logfs/core/fs/volume-open.ts";
+import { EPOCH_REASON } from "../logfs/core/log/epoch.ts";
 import { Log } from "../logfs/core/log/log.ts";
 import { type ResolvedOptions, resolveOptions } from "../logfs/core/log/options.ts";
 import { StoreRegistry } from "../logfs/log/registry.ts";
@@ -14,7 +15,6 @@ import { systemTime } from "../sys/time.ts";
 import { parseFlag } from "./exit.ts";
 import { closeLog } from "./site/primary.ts";
 
-const CREATED = 1;
 /** A write of 1 MiB, with the extents that it replaces, is one record; a record is in one segment. */
 const MIN_SEGMENT_BYTES = 2 * 2 ** 20;
 
@@ -60,7 +60,7 @@ async function mkfs(path: string, flags: { mirror?: true; segmentSize: string })
     { logId: placement.id, segmentBytes, maxRecordBytes, writerId: registry.storeId },
     systemTime,
   );
-  log.startEpoch(CREATED, CREATED);
+  log.startEpoch(1, EPOCH_REASON.created);
   const environment = { clock: systemTime, space: () => store.space() };
   formatVolume(log, environment, { volumeId: randomBytes(16) }, (transaction) =>
     initialise(transaction, {

@@ -4,14 +4,11 @@
  * leaves a mirror that refuses the old primary; promoting again finishes it.
  */
 import { SmfsError } from "../lib/errors.ts";
+import { EPOCH_REASON, firstEpochOf, termOf } from "../logfs/core/log/epoch.ts";
 import { Log } from "../logfs/core/log/log.ts";
 import type { StoreRegistry } from "../logfs/log/registry.ts";
-import { termOf } from "../mirror/core/primary.ts";
 import { systemTime } from "../sys/time.ts";
 import { closeLog, openStore } from "./site/primary.ts";
-
-const TERM = 2 ** 32;
-const PROMOTED = 3;
 
 /** Gives the new term. */
 export async function promoteOffline(registry: StoreRegistry): Promise<number> {
@@ -41,7 +38,7 @@ export async function promoteOffline(registry: StoreRegistry): Promise<number> {
       throw new SmfsError("USAGE", `${registry.path} has not received a whole file system yet`);
     }
     const term = Math.max(registry.term, termOf(log.epoch)) + 1;
-    log.startEpoch(term * TERM, PROMOTED);
+    log.startEpoch(firstEpochOf(term), EPOCH_REASON.promoted);
     await closeLog(log);
     if (log.failure !== null) throw log.failure;
     registry.promote(term);

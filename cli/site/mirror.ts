@@ -61,7 +61,7 @@ export class MirrorSite implements FollowerStore {
     this.time = time;
     this.logger = logger;
     this.onFileSystem = onFileSystem;
-    this.session = new FollowerSession({ store: this, onChange: () => {} });
+    this.session = new FollowerSession({ store: this });
   }
 
   get log(): Log | null {

@@ -13,6 +13,7 @@ import { equalBytes, toHex } from "../../lib/bytes.ts";
 import { type ErrorCode, messageOf, SmfsError } from "../../lib/errors.ts";
 import type { Link, LinkHandler } from "../../gateway/core/link.ts";
 import type { LogFollower, Position } from "../../logfs/core/log/api.ts";
+import { termOf } from "../../logfs/core/log/epoch.ts";
 import { peekRecordBytes, RECORD_HEADER_BYTES } from "../../logfs/core/log/record.ts";
 import {
   Ack,
@@ -28,7 +29,6 @@ import {
   refuseFrame,
   Rewind,
 } from "./messages.ts";
-import { termOf } from "./primary.ts";
 
 /** Record bytes taken before they are acknowledged as written; covers 1 Gbit/s × 200 ms and disks. */
 const WINDOW_BYTES = 48 * 2 ** 20;
@@ -47,15 +47,13 @@ export interface FollowerStore {
 
 export interface FollowerOptions {
   readonly store: FollowerStore;
-  readonly onChange: () => void;
 }
 
 export class FollowerSession implements LinkHandler {
   state: FollowerState = "disconnected";
   reason = "no primary has connected yet";
-  /** What the primary said of itself: its newest record when it connected, its epoch. */
-  primaryHead = 0;
-  primaryEpoch = 0;
+  /** As the primary said when it connected. */
+  private primaryEpoch = 0;
   readonly statistics = { recordsReceived: 0, recordBytesReceived: 0, refusals: 0, setAside: 0 };
 
   private readonly options: FollowerOptions;
@@ -166,7 +164,6 @@ export class FollowerSession implements LinkHandler {
       this.refuse(refusal.code, refusal.reason);
       return;
     }
-    this.primaryHead = hello.headSequence;
     this.primaryEpoch = hello.epoch;
     let { log } = this.options.store;
     if (log === null) {
@@ -286,7 +283,6 @@ export class FollowerSession implements LinkHandler {
   private acknowledge(): void {
     const { log } = this.options.store;
     if (log === null) return;
-    this.options.onChange();
     if (this.state !== "following" || this.link?.up !== true) return;
     const { writtenSequence, durableSequence } = log;
     const last = this.acknowledged;
@@ -312,7 +308,6 @@ export class FollowerSession implements LinkHandler {
   private enter(state: FollowerState, reason: string): void {
     this.state = state;
     this.reason = reason;
-    this.options.onChange();
   }
 }
 

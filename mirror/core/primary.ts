@@ -13,6 +13,7 @@ import { messageOf, SmfsError } from "../../lib/errors.ts";
 import type { Timers, Clock } from "../../lib/ports.ts";
 import type { Link, LinkHandler } from "../../gateway/core/link.ts";
 import type { Address, LogReader, Position, RawRecord } from "../../logfs/core/log/api.ts";
+import { termOf } from "../../logfs/core/log/epoch.ts";
 import { RecordHeader } from "../../logfs/core/log/format.ts";
 import {
   Ack,
@@ -464,9 +465,4 @@ export class PrimarySession implements LinkHandler {
 
 function superseded(term: number, laterTerm: number): string {
   return `the peer is primary in term ${laterTerm}, this site wrote in term ${term}: it was superseded by a promotion`;
-}
-
-/** Promotions so far (ARCHITECTURE, "Epochs"). */
-export function termOf(epoch: number): number {
-  return Math.floor(epoch / 2 ** 32);
 }

@@ -7,6 +7,7 @@ import type { SyncOptions } from "../../logfs/core/fs/api.ts";
 import { checkpointSequence, formatVolume, openVolume } from "../../logfs/core/fs/volume-open.ts";
 import type { TreeVolume } from "../../logfs/core/fs/volume.ts";
 import type { Position } from "../../logfs/core/log/api.ts";
+import { EPOCH_REASON, firstEpochOf, termOf } from "../../logfs/core/log/epoch.ts";
 import { Log } from "../../logfs/core/log/log.ts";
 import { MirrorCommitter } from "../../mirror/core/commit.ts";
 import { FollowerSession, type FollowerStore } from "../../mirror/core/follower.ts";
@@ -25,7 +26,6 @@ const LOG_OPTIONS = {
 const LIMITS = { cacheBytes: 64 * 1024, dirtyBytes: 16 * 1024, replayBytes: 128 * 1024 };
 const LOG_ID = Uint8Array.from({ length: 16 }, (_, i) => i + 1);
 const VOLUME_ID = new Uint8Array(16).fill(3);
-const TERM = 2 ** 32;
 
 /** The disaster came before the mirror had anything to show. */
 export class NoFileSystem extends Error {
@@ -62,8 +62,8 @@ export async function openWritable(
   const recovered = Log.recover(disk, { ...LOG_OPTIONS, follower: how.follower }, life);
   if (!recovered.ok) throw recovered.failure;
   const { log } = recovered;
-  const term = Math.floor(log.epoch / TERM);
-  log.startEpoch(how.promote ? (term + 1) * TERM : log.epoch + 1, how.promote ? 3 : 2);
+  if (how.promote) log.startEpoch(firstEpochOf(termOf(log.epoch) + 1), EPOCH_REASON.promoted);
+  else log.startEpoch(log.epoch + 1, EPOCH_REASON.opened);
   if (log.checkpoint === null) throw new NoFileSystem("the first checkpoint has not arrived");
   const environment = { clock: life, space: () => disk.space(), limits: LIMITS };
   return { log, volume: await openVolume(log, log.checkpoint, environment) };
@@ -108,7 +108,7 @@ export class SimPrimary {
       timers: life,
       onUnreachable: "block",
       timeoutMicros: 60_000_000,
-      onCommitted: () => {},
+      onSettled: () => {},
     });
     this.fs = new FileSystem(this.volume, committer, sync);
     this.endpoint = new Endpoint("initiator", life, seed, this.session, config, send);
@@ -153,7 +153,7 @@ export class SimMirror implements FollowerStore {
   ) {
     this.disk = disk;
     this.life = life;
-    this.session = new FollowerSession({ store: this, onChange: () => {} });
+    this.session = new FollowerSession({ store: this });
     this.endpoint = new Endpoint("responder", life, seed, this.session, config, send);
     this.session.attach(this.endpoint.association);
   }

@@ -81,7 +81,7 @@ export type SealSummary = Infer<typeof SealSummary>;
 export const EpochStart = struct("EpochStart", {
   previousEpoch: u64("epoch of the record before; 0 for none"),
   writerId: bytes(16, "the store that writes from here on"),
-  reason: u16("1 created, 2 opened, 3 promoted"),
+  reason: u16("1 created, 2 opened, 3 promoted (EPOCH_REASON)"),
   flags: reserved(6),
 });
 export type EpochStart = Infer<typeof EpochStart>;
