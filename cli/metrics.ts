@@ -4,6 +4,7 @@
  */
 import { Counter, Gauge, Registry, Summary } from "prom-client";
 import type { SyncLevel } from "../logfs/core/vfs.ts";
+import type { CommitOutcome } from "../mirror/core/commit.ts";
 import type { LatencyStatus, SiteStatus, SyncLevelName } from "../web/status-types.ts";
 
 /** Latencies older than this no longer count in the percentiles. */
@@ -89,7 +90,7 @@ export class SiteMetrics {
     });
   }
 
-  observeCommit(level: SyncLevel, micros: number, result: "ok" | "failed" | "degraded"): void {
+  observeCommit(level: SyncLevel, result: CommitOutcome, micros: number): void {
     this.commits.inc({ mode: level, result });
     if (result !== "ok") return;
     this.latency.observe({ mode: level }, micros / 1e6);

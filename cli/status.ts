@@ -31,6 +31,9 @@ function describe(status: SiteStatus): string {
     `  log      ${store.logId}, epoch ${store.epoch}, record ${store.headSequence} (durable ${store.durableSequence})`,
     `  space    ${formatBytes(store.dataBytes)} in files, ${store.inodes} inodes, ${formatBytes(store.freeBytes)} free`,
     `  sync     floor ${sync.floor}, fsync ${sync.fsync}, fdatasync ${sync.dataSync}, O_SYNC ${sync.osync}`,
+    ...(sync.degraded + sync.failed === 0
+      ? []
+      : [`           ${sync.degraded} answered at local instead, ${sync.failed} failed`]),
     ...mirrorLines(mirror),
     ...networkLines(network),
   ];

@@ -10,6 +10,7 @@ import type { RemoteInfo, Socket } from "node:dgram";
 import { EMPTY, equalBytes } from "../lib/bytes.ts";
 import { SmfsError } from "../lib/errors.ts";
 import { Receiver, Sender } from "./datagrams.ts";
+import { SystemError } from "./libc.ts";
 import { setReceiveBuffer, setSendBuffer } from "./socket.ts";
 
 /** Datagrams a system call. */
@@ -175,7 +176,7 @@ export function widenBuffers(socket: Socket, bytes: number): number {
     setReceiveBuffer(fd, bytes);
     setSendBuffer(fd, bytes);
   } catch (error) {
-    if (!(error instanceof Error)) throw error;
+    if (!(error instanceof SystemError || error instanceof SmfsError)) throw error;
     widenByNode(socket, bytes);
   }
   return socket.getRecvBufferSize();

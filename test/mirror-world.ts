@@ -8,7 +8,7 @@ import type { Hello } from "../mirror/core/messages.ts";
 import { PrimarySession } from "../mirror/core/primary.ts";
 import type { SyncLevel } from "../logfs/core/vfs.ts";
 import { VirtualClock } from "./sim/clock.ts";
-import { SimulatedDisk } from "./sim/disk.ts";
+import { type DiskOptions, SimulatedDisk } from "./sim/disk.ts";
 import { Pipe } from "./sim/pipe.ts";
 
 export const LOG_ID = Uint8Array.from({ length: 16 }, (_, i) => i + 1);
@@ -34,7 +34,7 @@ export class MirrorSide implements FollowerStore {
     this.clock = clock;
     this.disk = disk;
     this.log = log;
-    this.session = new FollowerSession({ store: this, onChange: () => {} });
+    this.session = new FollowerSession({ store: this });
   }
 
   create(hello: Hello): Log {
@@ -53,7 +53,7 @@ export class MirrorSide implements FollowerStore {
 
 export class MirrorWorld {
   readonly clock = new VirtualClock();
-  readonly primaryDisk = new SimulatedDisk(this.clock.schedule);
+  readonly primaryDisk: SimulatedDisk;
   readonly pipe = new Pipe(this.clock, { oneWayMicros: ONE_WAY_MICROS, safeMicros: SAFE_MICROS });
   readonly mirror: MirrorSide;
   log: Log;
@@ -62,7 +62,8 @@ export class MirrorWorld {
   fencedBy: string | null = null;
   private readonly onUnreachable: OnUnreachable;
 
-  constructor(onUnreachable: OnUnreachable = "block") {
+  constructor(onUnreachable: OnUnreachable = "block", disk: Partial<DiskOptions> = {}) {
+    this.primaryDisk = new SimulatedDisk(this.clock.schedule, disk);
     this.onUnreachable = onUnreachable;
     this.log = Log.create(this.primaryDisk, { ...LOG_OPTIONS, logId: LOG_ID }, this.clock);
     this.log.startEpoch(1, 1);
@@ -93,7 +94,7 @@ export class MirrorWorld {
       timers: clock,
       onUnreachable: this.onUnreachable,
       timeoutMicros: 30_000_000,
-      onCommitted: () => {},
+      onSettled: () => {},
     });
     return [session, committer];
   }

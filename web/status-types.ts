@@ -57,6 +57,9 @@ interface SyncStatus {
   readonly dataSync: SyncLevelName;
   readonly osync: SyncLevelName;
   readonly onUnreachable: "block" | "eio" | "degrade";
+  /** Operations answered at `local` because their level could not be reached; and that failed. */
+  readonly degraded: number;
+  readonly failed: number;
 }
 
 export interface MirrorStatus {

@@ -147,7 +147,8 @@ function latencyTable(site) {
   ]);
   for (const header of table.firstChild.children) header.scope = "col";
   for (const row of rows) row.firstChild.scope = "row";
-  const note = `Mirror unreachable: ${site.sync.onUnreachable}`;
+  const { onUnreachable, degraded, failed } = site.sync;
+  const note = `Mirror unreachable: ${onUnreachable}; ${degraded} answered at local instead, ${failed} failed`;
   return element("div", "scroll", [table, element("p", "note", note)]);
 }
 

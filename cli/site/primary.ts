@@ -8,20 +8,17 @@ import type { SyncOptions } from "../../logfs/core/fs/api.ts";
 import { FileSystem } from "../../logfs/core/fs/filesystem.ts";
 import { openVolume } from "../../logfs/core/fs/volume-open.ts";
 import type { TreeVolume, VolumeLimits } from "../../logfs/core/fs/volume.ts";
+import { EPOCH_REASON, firstEpochOf } from "../../logfs/core/log/epoch.ts";
 import { Log } from "../../logfs/core/log/log.ts";
 import type { StoreRegistry } from "../../logfs/log/registry.ts";
 import { FileSegmentStore } from "../../logfs/log/store.ts";
 import type { SyncLevel } from "../../logfs/core/vfs.ts";
-import { MirrorCommitter } from "../../mirror/core/commit.ts";
+import { type CommitOutcome, MirrorCommitter } from "../../mirror/core/commit.ts";
 import { PrimarySession } from "../../mirror/core/primary.ts";
 import type { Config } from "../config.ts";
 
-const TERM = 2 ** 32;
-/** EpochStart.reason */
-const OPENED = 2;
-
 export interface PrimaryEvents {
-  readonly onCommitted: (level: SyncLevel, micros: number) => void;
+  readonly onSettled: (level: SyncLevel, outcome: CommitOutcome, micros: number) => void;
   /** A later term exists: this site must stop writing. */
   readonly onFenced: (reason: string) => void;
 }
@@ -62,7 +59,7 @@ export async function openPrimary(
     timers: time,
     onUnreachable: config.mount.onUnreachable,
     timeoutMicros: config.mount.timeoutMicros,
-    onCommitted: events.onCommitted,
+    onSettled: events.onSettled,
   });
   const alone = session === null || registry.standalone;
   const sync = alone ? withoutMirror(config.mount) : config.mount;
@@ -152,7 +149,7 @@ function openLogForWriting(
   }
   const { log, report } = recovered;
   logger.info({ ...report, head: log.head.sequence }, "log recovered");
-  log.startEpoch(Math.max(log.epoch + 1, registry.term * TERM), OPENED);
+  log.startEpoch(Math.max(log.epoch + 1, firstEpochOf(registry.term)), EPOCH_REASON.opened);
   return { log, store };
 }
 

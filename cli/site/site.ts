@@ -90,6 +90,7 @@ export class Site {
 
   /** The mirror becomes the primary. Gives the new term. */
   async promote(force: boolean): Promise<{ term: number }> {
+    if (this.state === "promoting") throw new SmfsError("BUSY", "a promotion is under way");
     if (this.role?.role !== "mirror") {
       throw new SmfsError("USAGE", `${this.registry.path} is a primary's store already`);
     }
@@ -103,11 +104,15 @@ export class Site {
     await this.unmount();
     await this.role.close();
     this.role = null;
-    const term = await promoteOffline(this.registry);
-    this.logger.warn({ term }, "promoted: this site is the primary now");
-    await this.openRole();
-    this.state = "running";
-    return { term };
+    try {
+      const term = await promoteOffline(this.registry);
+      this.logger.warn({ term }, "promoted: this site is the primary now");
+      return { term };
+    } finally {
+      // A store that could not be promoted is still a mirror's, and goes on as one.
+      await this.openRole();
+      this.state = "running";
+    }
   }
 
   /** Ends everything; `ended` tells how that went. */
@@ -148,7 +153,7 @@ export class Site {
 
   private async openAsPrimary(): Promise<void> {
     const role = await openPrimary(this.registry, this.config, systemTime, this.logger, {
-      onCommitted: (level, micros) => this.metrics.observeCommit(level, micros, "ok"),
+      onSettled: (...settled) => this.metrics.observeCommit(...settled),
       onFenced: (reason) => this.fence(reason),
     });
     this.role = role;

@@ -15,6 +15,7 @@ export function describeSite(site: Site, latencyMillis: SiteStatus["latencyMilli
   const { role, config, registry } = site;
   const { floor, fsync, dataSync, osync } = role?.role === "primary" ? role.sync : config.mount;
   const levels = { floor, fsync, dataSync, osync };
+  const commits = role?.role === "primary" ? role.committer.statistics : undefined;
   const counters = role?.fileSystem?.statistics;
   return {
     schemaVersion: STATUS_SCHEMA_VERSION,
@@ -30,6 +31,8 @@ export function describeSite(site: Site, latencyMillis: SiteStatus["latencyMilli
     sync: {
       ...levels,
       onUnreachable: config.mount.onUnreachable,
+      degraded: commits?.degraded ?? 0,
+      failed: commits?.failed ?? 0,
     },
     mirror: role === null ? null : describeMirror(site, role),
     network: describeNetwork(site),

@@ -17,6 +17,9 @@ import type { Committer } from "../../logfs/core/fs/api.ts";
 import type { SyncLevel } from "../../logfs/core/vfs.ts";
 import type { LogReader } from "../../logfs/core/log/api.ts";
 
+/** `degraded`: answered at `local`, because the level could not be reached. */
+export type CommitOutcome = "ok" | "failed" | "degraded";
+
 export type OnUnreachable = "block" | "eio" | "degrade";
 
 /** What the committer needs of a mirror: `PrimarySession`, or nothing when there is no mirror. */
@@ -36,19 +39,21 @@ export interface CommitOptions {
   readonly onUnreachable: OnUnreachable;
   /** How long `block` waits before the operation fails with EIO. */
   readonly timeoutMicros: number;
-  /** One operation reached its level after this many microseconds. */
-  readonly onCommitted: (level: SyncLevel, micros: number) => void;
+  /** A wait for `level` ended after this many microseconds. */
+  readonly onSettled: (level: SyncLevel, outcome: CommitOutcome, micros: number) => void;
 }
 
 interface Waiter {
   readonly sequence: number;
   readonly level: "network" | "remote";
   settled: boolean;
-  readonly finish: (error: Error | null) => void;
+  readonly finish: Finish;
 }
 
+type Finish = (error: Error | null, outcome?: "ok" | "degraded") => void;
+
 export class MirrorCommitter implements Committer {
-  readonly statistics = { degraded: 0, unreachable: 0, timedOut: 0 };
+  readonly statistics = { degraded: 0, failed: 0 };
 
   private readonly options: CommitOptions;
   private readonly waiters = { network: new Heap<Waiter>(), remote: new Heap<Waiter>() };
@@ -64,21 +69,23 @@ export class MirrorCommitter implements Committer {
 
   wait(sequence: number, level: SyncLevel): Promise<void> | undefined {
     if (this.reached(sequence, level)) return undefined;
-    const { clock, log, onCommitted } = this.options;
+    const { clock, log } = this.options;
     const started = clock.nowMicros();
     return new Promise((resolve, reject) => {
-      const finish = (error: Error | null): void => {
-        if (error !== null) {
-          reject(error);
-          return;
-        }
-        onCommitted(level, clock.nowMicros() - started);
-        resolve();
+      const finish: Finish = (error, outcome = "ok") => {
+        this.count(level, error === null ? outcome : "failed", clock.nowMicros() - started);
+        if (error === null) resolve();
+        else reject(error);
       };
-      if (level === "written") log.whenWritten(sequence, finish);
-      else if (level === "local") log.whenDurable(sequence, finish);
+      if (level === "written") log.whenWritten(sequence, (error) => finish(error));
+      else if (level === "local") log.whenDurable(sequence, (error) => finish(error));
       else this.waitForMirror(sequence, level, finish);
     });
+  }
+
+  private count(level: SyncLevel, outcome: CommitOutcome, micros: number): void {
+    if (outcome !== "ok") this.statistics[outcome]++;
+    this.options.onSettled(level, outcome, micros);
   }
 
   /** The mirror's state or one of its sequences changed. */
@@ -112,11 +119,7 @@ export class MirrorCommitter implements Committer {
   }
 
   /** The wire and the disk work at the same time; the operation waits for both. */
-  private waitForMirror(
-    sequence: number,
-    level: "network" | "remote",
-    finish: (error: Error | null) => void,
-  ): void {
+  private waitForMirror(sequence: number, level: "network" | "remote", finish: Finish): void {
     const { clock, timers, log, mirror, timeoutMicros } = this.options;
     if (level === "network") mirror?.hurry(sequence);
     let cancelTimer = (): void => {};
@@ -124,11 +127,11 @@ export class MirrorCommitter implements Committer {
       sequence,
       level,
       settled: false,
-      finish: (error) => {
+      finish: (error, outcome) => {
         if (waiter.settled) return;
         waiter.settled = true;
         cancelTimer();
-        finish(error);
+        finish(error, outcome);
       },
     };
     cancelTimer = timers.at(clock.nowMicros() + timeoutMicros, () => this.timeOut(waiter));
@@ -155,23 +158,17 @@ export class MirrorCommitter implements Committer {
     }
   }
 
+  /** `degrade` falls back to `local`, never below: a slow disk is waited for. */
   private settleUnreachable(waiter: Waiter): void {
-    if (this.options.onUnreachable === "degrade") {
-      this.statistics.degraded++;
-      waiter.finish(null);
-      return;
-    }
-    this.statistics.unreachable++;
-    waiter.finish(this.unreachable(waiter));
+    const { log, onUnreachable } = this.options;
+    if (onUnreachable === "degrade") {
+      log.whenDurable(waiter.sequence, (error) => waiter.finish(error, "degraded"));
+    } else waiter.finish(this.unreachable(waiter));
   }
 
   private timeOut(waiter: Waiter): void {
     if (waiter.settled) return;
-    this.statistics.timedOut++;
-    if (this.options.onUnreachable === "degrade") {
-      this.statistics.degraded++;
-      waiter.finish(null);
-    } else waiter.finish(this.unreachable(waiter));
+    this.settleUnreachable(waiter);
     this.forgetSettled();
   }
 

@@ -107,6 +107,19 @@ describe.skipIf(NO_MOUNTS)(`two sites${NO_MOUNTS === undefined ? "" : ` (${NO_MO
     }
   });
 
+  it("a mirror that cannot be promoted yet says why, and goes on as a mirror", async () => {
+    const mirror = startMirror();
+    await mirror.when("to run", ({ state }) => state === "running");
+    const early = await scene.smfs("mirror", "promote", mirrorStore);
+    expect(early.code).toBe(64);
+    expect(early.errors).toContain("has not received");
+    expect((await status(mirror)).state).toBe("running");
+    const primary = await startPrimary();
+    await writeSynced(primary.at("file"), "content");
+    await mirror.when("its mount", ({ mount }) => mount !== null);
+    expect(await readFile(mirror.at("file"), "utf8")).toBe("content");
+  });
+
   it("the old primary is fenced when it meets the mirror that was promoted", async () => {
     const { primary, mirror } = await startBoth();
     await writeSynced(primary.at("old"), "old");

@@ -124,7 +124,7 @@ describe("sync levels", () => {
       const waits = [1, 2, 3].map(() => world.waited(world.append(), "remote"));
       await Promise.allSettled(waits);
     }
-    expect(world.committer.statistics.timedOut).toBe(9);
+    expect(world.committer.statistics.failed).toBe(9);
     expect(world.committer.waiting).toBe(0);
   });
 
@@ -141,7 +141,16 @@ describe("sync levels", () => {
     const sequence = world.append();
     await world.waited(sequence, "remote");
     expect(world.log.durableSequence).toBeGreaterThanOrEqual(sequence);
-    expect(world.committer.statistics.degraded).toBe(1);
+    expect(world.committer.statistics).toEqual({ degraded: 1, failed: 0 });
+  });
+
+  it("degrade waits for a disk that is slower than its timeout", async () => {
+    const world = new MirrorWorld("degrade", { syncMicros: 40 * SECOND });
+    const sequence = world.append();
+    await world.waited(sequence, "network");
+    expect(world.log.durableSequence).toBeGreaterThanOrEqual(sequence);
+    expect(world.clock.nowMicros()).toBeGreaterThan(30 * SECOND);
+    expect(world.committer.statistics).toEqual({ degraded: 1, failed: 0 });
   });
 
   it("a wait that began before a break ends when the mirror has the record after all", async () => {

@@ -15,7 +15,7 @@ import { systemTime } from "../../sys/time.ts";
 
 const ROOT = { uid: 0, gid: 0, groups: () => [] };
 const SILENT = { debug: vi.fn(), info: vi.fn(), warn: vi.fn(), error: vi.fn() };
-const NO_EVENTS = { onCommitted: () => {}, onFenced: () => {} };
+const NO_EVENTS = { onSettled: () => {}, onFenced: () => {} };
 
 const HELLO = {
   version: PROTOCOL_VERSION,
