@@ -1,12 +1,20 @@
-/** `node dist/bench/main.js fuse|transport|fec [--json]`: each bench is loaded when it is asked for. */
+/** `node dist/bench/main.js fuse|transport|fec|scale [--json]`: each bench is loaded when it is asked for. */
 import { Command } from "commander";
 import { parseSize } from "../lib/units.ts";
+import type { Shape, WorkOrder } from "./scale-worker.ts";
 
 interface FuseFlags {
   readonly directory?: string;
   readonly size: string;
   readonly files: string;
   readonly rounds: string;
+  readonly json?: true;
+}
+
+interface ScaleFlags {
+  readonly sizes: string;
+  readonly directory?: string;
+  readonly charts?: string;
   readonly json?: true;
 }
 
@@ -56,6 +64,34 @@ program
     const { run } = await import("./fec.ts");
     report(run(), json);
   });
+
+program
+  .command("scale")
+  .description("cost of an operation, time of a mount and memory while a file system grows")
+  .argument("<shape>", "tree (many directories) or directory (all names in one)")
+  .option("--sizes <counts>", "files at each step, separated by commas", "10000,100000,1000000")
+  .option("--directory <directory>", "where the store goes")
+  .option("--charts <prefix>", "write charts to files that begin so")
+  .option("--json", "one JSON object")
+  .action(async (shape: string, { sizes, json, ...rest }: ScaleFlags) => {
+    const { run } = await import("./scale.ts");
+    report(run({ ...rest, shape: shapeOf(shape), sizes: sizes.split(",").map(Number) }), json);
+  });
+
+program
+  .command("scale-worker", { hidden: true })
+  .argument("<order>")
+  .action(async (order: string) => {
+    const { work } = await import("./scale-worker.ts");
+    process.stdout.write(JSON.stringify(await work(JSON.parse(order) as WorkOrder)));
+    // As if killed: what was not closed is left as it stands.
+    process.exit(0);
+  });
+
+function shapeOf(text: string): Shape {
+  if (text === "tree" || text === "directory") return text;
+  return program.error(`not a shape: ${text}`);
+}
 
 function report(result: object, json: true | undefined): void {
   const rounded = (_key: string, value: unknown): unknown =>

@@ -1,0 +1,130 @@
+/**
+ * One part of the scale measurement, in a process of its own, so that its resident memory is that
+ * part's alone. Ends without closing the store, like a process that was killed, unless asked.
+ */
+import { ROOT_INODE, type Vfs } from "../logfs/core/vfs.ts";
+import { openScaleStore, ROOT_USER } from "./scale-store.ts";
+
+/** What is measured grows `tree`: many directories; `directory`: all names in one. */
+export type Shape = "tree" | "directory";
+
+export interface WorkOrder {
+  readonly store: string;
+  readonly shape: Shape;
+  /** Files there are before, and shall be behind. */
+  readonly from: number;
+  readonly to: number;
+  readonly end: "close" | "die";
+}
+
+export interface Measured {
+  readonly openMillis: number;
+  readonly replayedRecords: number;
+  /** Peak resident memory of the process, bytes. */
+  readonly residentBytes: number;
+  /** Mean cost of one operation, microseconds of wall time; 32 are under way together. */
+  readonly micros: Readonly<Record<string, number>>;
+}
+
+const FILES_PER_DIRECTORY = 1000;
+/** Files that are made, looked up and removed to see what each costs at the size reached. */
+const PROBES = 10_000;
+const PARALLEL = 32;
+
+/** Where file number `n` stands. */
+interface Place {
+  readonly parent: number;
+  readonly name: Uint8Array;
+}
+
+export async function work({ store, shape, from, to, end }: WorkOrder): Promise<Measured> {
+  const started = performance.now();
+  const opened = await openScaleStore(store);
+  const { fs, replayed } = opened;
+  await fs.getattr(ROOT_INODE);
+  const openMillis = performance.now() - started;
+  const files = new Files(fs, shape);
+  const micros: Record<string, number> = {};
+  if (to > from) micros.grow = await each(from, to, (n) => files.make(n));
+  micros.create = await each(to, to + PROBES, (n) => files.make(n));
+  micros.lookup = await each(0, PROBES, (i) => files.look(scattered(i, to + PROBES)));
+  if (shape === "directory") micros.readdirEntry = await files.list(to + PROBES);
+  micros.unlink = await each(to, to + PROBES, (n) => files.remove(n));
+  const residentBytes = process.resourceUsage().maxRSS * 1024;
+  if (end === "close") await opened.close();
+  return { openMillis, replayedRecords: replayed, residentBytes, micros };
+}
+
+class Files {
+  private readonly fs: Vfs;
+  private readonly shape: Shape;
+  private readonly directories = new Map<number, Promise<number>>();
+
+  constructor(fs: Vfs, shape: Shape) {
+    this.fs = fs;
+    this.shape = shape;
+  }
+
+  async make(n: number): Promise<void> {
+    const { parent, name } = await this.placeOf(n);
+    await this.fs.mknod(ROOT_USER, parent, name, 0o100644, 0);
+  }
+
+  async look(n: number): Promise<void> {
+    const { parent, name } = await this.placeOf(n);
+    await this.fs.lookup(ROOT_USER, parent, name);
+  }
+
+  async remove(n: number): Promise<void> {
+    const { parent, name } = await this.placeOf(n);
+    await this.fs.unlink(ROOT_USER, parent, name);
+  }
+
+  /** Microseconds an entry. */
+  async list(expected: number): Promise<number> {
+    const { parent } = await this.placeOf(0);
+    const started = performance.now();
+    let entries = 0;
+    await this.fs.readdir(ROOT_USER, parent, 0, () => ++entries > 0);
+    if (entries !== expected) throw new Error(`${entries} entries listed of ${expected}`);
+    return ((performance.now() - started) * 1000) / entries;
+  }
+
+  private async placeOf(n: number): Promise<Place> {
+    const number = this.shape === "tree" ? Math.floor(n / FILES_PER_DIRECTORY) : 0;
+    let parent = this.directories.get(number);
+    if (parent === undefined) {
+      parent = this.directory(bytesOf(`d${number}`));
+      this.directories.set(number, parent);
+    }
+    return { parent: await parent, name: bytesOf(`file-${n}`) };
+  }
+
+  private async directory(name: Uint8Array): Promise<number> {
+    try {
+      return (await this.fs.lookup(ROOT_USER, ROOT_INODE, name)).inode;
+    } catch {
+      return (await this.fs.mkdir(ROOT_USER, ROOT_INODE, name, 0o755)).inode;
+    }
+  }
+}
+
+/** Runs `act` for each number, some at a time; gives microseconds for one. */
+async function each(from: number, to: number, act: (n: number) => Promise<void>): Promise<number> {
+  const started = performance.now();
+  let next = from;
+  const lane = async (): Promise<void> => {
+    while (next < to) await act(next++);
+  };
+  await Promise.all(Array.from({ length: PARALLEL }, lane));
+  return ((performance.now() - started) * 1000) / (to - from);
+}
+
+/** The i-th of a fixed sequence of numbers below `size` that visits it all over (Knuth's multiplier). */
+function scattered(i: number, size: number): number {
+  return (i * 2_654_435_761) % size;
+}
+
+function bytesOf(text: string): Uint8Array {
+  return new TextEncoder().encode(text);
+}
