@@ -16,7 +16,9 @@ import {
   NODE_MAGIC,
   NodeHeader,
   type NodeReference,
+  placeEnd,
   placeOf,
+  placeStart,
   Slot,
 } from "./node.ts";
 
@@ -34,18 +36,56 @@ export function encodeNode(
   return { block, checksum: crc32c(block) };
 }
 
+/**
+ * Items that stand one behind the other in the node's old block are copied as they are: a leaf with
+ * one change among hundreds of items costs little more than its bytes.
+ */
 function encodeItems(node: Node, block: Uint8Array, view: DataView): void {
   let at = NodeHeader.size;
-  for (let i = 0; i < node.highs.length; i++) {
-    const value = node.valueAt(i);
-    LeafItem.encode(view, at, {
-      high: node.highs[i] as number,
-      low: node.lows[i] as number,
-      valueBytes: value.length,
-    });
-    block.set(value, at + LeafItem.size);
-    at += LeafItem.size + value.length;
+  for (let i = 0; i < node.highs.length; ) {
+    const run = unchangedRun(node, i);
+    if (run === null) at = encodeItem(node, i++, block, view, at);
+    else {
+      block.set(node.block.subarray(run.start, run.end), at);
+      at += run.end - run.start;
+      i = run.next;
+    }
   }
+}
+
+/** The longest run of items from `index` on whose bytes are one piece of the old block. */
+function unchangedRun(
+  node: Node,
+  index: number,
+): { start: number; end: number; next: number } | null {
+  const first = node.values[index];
+  if (typeof first !== "number") return null;
+  const start = placeStart(first) - LeafItem.size;
+  let end = placeEnd(first);
+  let next = index + 1;
+  for (; next < node.values.length; next++) {
+    const value = node.values[next];
+    if (typeof value !== "number" || placeStart(value) !== end + LeafItem.size) break;
+    end = placeEnd(value);
+  }
+  return { start, end, next };
+}
+
+function encodeItem(
+  node: Node,
+  index: number,
+  block: Uint8Array,
+  view: DataView,
+  at: number,
+): number {
+  const value = node.valueAt(index);
+  LeafItem.encode(view, at, {
+    high: node.highs[index] as number,
+    low: node.lows[index] as number,
+    valueBytes: value.length,
+  });
+  block.set(value, at + LeafItem.size);
+  return at + LeafItem.size + value.length;
 }
 
 function encodeChildren(

@@ -79,8 +79,7 @@ export class Node implements Keys {
   valueAt(index: number): Uint8Array {
     const value = this.values[index] as Uint8Array | number;
     if (typeof value !== "number") return value;
-    const start = Math.floor(value / PLACE_STEP);
-    return this.block.subarray(start, start + (value % PLACE_STEP));
+    return this.block.subarray(placeStart(value), placeEnd(value));
   }
 
   /** Length of a value. */
@@ -96,6 +95,14 @@ const PLACE_STEP = 8192;
 /** Where in a leaf's block a value of `length` bytes stands. */
 export function placeOf(start: number, length: number): number {
   return start * PLACE_STEP + length;
+}
+
+export function placeStart(place: number): number {
+  return Math.floor(place / PLACE_STEP);
+}
+
+export function placeEnd(place: number): number {
+  return placeStart(place) + (place % PLACE_STEP);
 }
 
 /**
