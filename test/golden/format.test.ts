@@ -11,7 +11,9 @@ import type { Struct } from "../../lib/codec.ts";
 import * as packets from "../../gateway/core/packets.ts";
 import * as repair from "../../gateway/core/repair.ts";
 import * as items from "../../logfs/core/fs/items.ts";
+import * as liveBytes from "../../logfs/core/fs/live-bytes.ts";
 import * as node from "../../logfs/core/fs/node.ts";
+import * as snapshot from "../../logfs/core/fs/snapshot.ts";
 import * as superblock from "../../logfs/core/fs/superblock.ts";
 import * as update from "../../logfs/core/fs/update.ts";
 import * as logFormat from "../../logfs/core/log/format.ts";
@@ -20,6 +22,8 @@ import * as messages from "../../mirror/core/messages.ts";
 const MODULES: readonly object[] = [
   logFormat,
   superblock,
+  liveBytes,
+  snapshot,
   update,
   node,
   items,

@@ -1,17 +1,19 @@
 /**
- * The tree's formats, version 1, byte by byte. A change here is a new format version: the old bytes
- * stay, and must still be read.
+ * The tree's formats byte by byte: nodes and updates of version 1, the superblock of 2 and of 1. A
+ * change here is a new format version: the old bytes stay, and must still be read.
  */
 import { expect, test } from "vitest";
 import { fromHex, toHex } from "../../lib/bytes.ts";
 import { crc32c } from "../../lib/crc32c.ts";
 import { Node, Slot } from "../../logfs/core/fs/node.ts";
 import { decodeNode, encodeNode } from "../../logfs/core/fs/node-codec.ts";
+import { LiveBytes } from "../../logfs/core/fs/live-bytes.ts";
 import {
+  type Checkpoint,
   checkpointBytes,
   decodeCheckpoint,
   encodeCheckpoint,
-  LiveBytes,
+  NO_QUOTA,
 } from "../../logfs/core/fs/superblock.ts";
 import {
   decodeUpdate,
@@ -44,7 +46,7 @@ const UPDATE = hex(`
   03000000 00020000 00100000                                            # free segment 3, offset 512, 4096 bytes
 `);
 
-const SUPERBLOCK = hex(`
+const SUPERBLOCK_V1 = hex(`
   0100 0300 00400000                                       # version 1, height 3, nodes of 16384
   000102030405060708090a0b0c0d0e0f                         # volume id
   0000a40731af0500                                         # created, microseconds
@@ -55,6 +57,42 @@ const SUPERBLOCK = hex(`
   01000000 e8030000
   02000000 00020000
 `);
+
+const SUPERBLOCK = hex(`
+  0200 0300 00400000                                       # version 2, height 3, nodes of 16384
+  000102030405060708090a0b0c0d0e0f                         # volume id
+  0000a40731af0500                                         # created, microseconds
+  02000000 00300000 00020000 efbeadde                      # root: segment 2, offset 12288, 512 bytes
+  0a00000000000000 0800000000000000 0000000001000000       # next inode, inodes, bytes of data
+  02000000                                                 # 2 segments with live bytes
+  0000100000000000 e803000000000000                        # quota: 1 MiB of data, 1000 inodes
+  0100 0500                                                # 1 snapshot; slot 5 was given last
+  0000000000000000
+  01000000 e8030000 00105e5f                               # segment 1: 1000 bytes, of 2020-09-13
+  02000000 00020000 80515f5f
+  0500 0200 06 000000                                      # slot 5, height 2, name of 6 bytes
+  0000a40731af0500 6300000000000000                        # created; state after record 99
+  01000000 00100000 00010000 78563412                      # its root: segment 1, offset 4096
+  0900000000000000 0700000000000000 0000000000010000       # next inode, inodes, bytes of data
+  e803000000000000                                         # refers to 1000 bytes of the log
+  01000000 00200000 0c000000 21436587                      # its table: segment 1, offset 8192, 12 bytes
+  0000000000000000
+  6d6f6e646179                                             # "monday"
+`);
+
+const CHECKPOINT_V1: Omit<Checkpoint, "live"> = {
+  height: 3,
+  nodeBytes: 16384,
+  volumeId: fromHex("000102030405060708090a0b0c0d0e0f"),
+  createdMicros: 1_600_000_000_000_000,
+  root: { segment: 2, offset: 12288, length: 512, checksum: 0xdeadbeef },
+  nextInode: 10,
+  inodes: 8,
+  dataBytes: 2 ** 32,
+  quota: NO_QUOTA,
+  snapshots: [],
+  lastSlot: 0,
+};
 
 test("a leaf", () => {
   const node = new Node(0);
@@ -106,35 +144,40 @@ test("the metadata part of an update", () => {
 
 test("the metadata part of a checkpoint", () => {
   const live = new LiveBytes([
-    [2, 512],
-    [1, 1000],
+    { segment: 2, bytes: 512, writtenSeconds: 1_600_082_304 },
+    { segment: 1, bytes: 1000, writtenSeconds: 1_600_000_000 },
   ]);
-  const checkpoint = {
-    height: 3,
-    nodeBytes: 16384,
-    volumeId: fromHex("000102030405060708090a0b0c0d0e0f"),
+  const snapshot = {
+    slot: 5,
+    name: "monday",
     createdMicros: 1_600_000_000_000_000,
-    root: { segment: 2, offset: 12288, length: 512, checksum: 0xdeadbeef },
-    nextInode: 10,
-    inodes: 8,
-    dataBytes: 2 ** 32,
-    live,
+    sequence: 99,
+    height: 2,
+    root: { segment: 1, offset: 4096, length: 256, checksum: 0x12345678 },
+    nextInode: 9,
+    inodes: 7,
+    dataBytes: 2 ** 40,
+    referencedBytes: 1000,
+    table: { segment: 1, offset: 8192, length: 12, checksum: 0x87654321 },
   };
-  const bytes = new Uint8Array(checkpointBytes(live));
+  const quota = { bytes: 2 ** 20, inodes: 1000 };
+  const checkpoint = { ...CHECKPOINT_V1, live, quota, snapshots: [snapshot], lastSlot: 5 };
+  const bytes = new Uint8Array(checkpointBytes(checkpoint));
   encodeCheckpoint(bytes, checkpoint);
   expect(toHex(bytes)).toBe(SUPERBLOCK);
-  const decoded = decodeCheckpoint(fromHex(SUPERBLOCK));
-  expect({ ...decoded, live: decoded.live.entries }).toEqual({
-    ...checkpoint,
-    live: [
-      [1, 1000],
-      [2, 512],
-    ],
-  });
+  expect(decodeCheckpoint(fromHex(SUPERBLOCK))).toEqual(checkpoint);
+});
+
+test("the metadata part of a checkpoint, version 1", () => {
+  const live = new LiveBytes([
+    { segment: 1, bytes: 1000, writtenSeconds: 0 },
+    { segment: 2, bytes: 512, writtenSeconds: 0 },
+  ]);
+  expect(decodeCheckpoint(fromHex(SUPERBLOCK_V1))).toEqual({ ...CHECKPOINT_V1, live });
 });
 
 test("a newer superblock is refused as newer, not as damaged", () => {
   const newer = fromHex(SUPERBLOCK);
-  newer[0] = 2;
+  newer[0] = 3;
   expect(() => decodeCheckpoint(newer)).toThrow(expect.objectContaining({ code: "NEWER_VERSION" }));
 });

@@ -9,11 +9,12 @@ import { crc32c } from "../../lib/crc32c.ts";
 import { SmfsError } from "../../lib/errors.ts";
 import { Node, Slot } from "../../logfs/core/fs/node.ts";
 import { decodeNode, encodeNode } from "../../logfs/core/fs/node-codec.ts";
+import { LiveBytes } from "../../logfs/core/fs/live-bytes.ts";
 import {
+  type Checkpoint,
   checkpointBytes,
   decodeCheckpoint,
   encodeCheckpoint,
-  LiveBytes,
 } from "../../logfs/core/fs/superblock.ts";
 import { decodeUpdate, encodeUpdate, updateBytes } from "../../logfs/core/fs/update.ts";
 
@@ -56,22 +57,37 @@ function update(): Uint8Array {
 
 function superblock(): Uint8Array {
   const live = new LiveBytes([
-    [1, 100],
-    [2, 200],
-    [5, 7],
+    { segment: 1, bytes: 100, writtenSeconds: 5 },
+    { segment: 2, bytes: 200, writtenSeconds: 6 },
+    { segment: 5, bytes: 7, writtenSeconds: 7 },
   ]);
-  const bytes = new Uint8Array(checkpointBytes(live));
-  encodeCheckpoint(bytes, {
+  const place = { segment: 1, offset: 4096, length: 120, checksum: 1 };
+  const counters = { nextInode: 3, inodes: 1, dataBytes: 0 };
+  const snapshots = ["a", "second"].map((name, i) => ({
+    ...counters,
+    slot: i + 1,
+    name,
+    createdMicros: i,
+    sequence: i,
+    height: 1,
+    root: place,
+    referencedBytes: 7,
+    table: place,
+  }));
+  const checkpoint: Checkpoint = {
+    ...counters,
     height: 2,
     nodeBytes: 16384,
     volumeId: new Uint8Array(16),
     createdMicros: 5,
-    root: { segment: 1, offset: 4096, length: 100, checksum: 1 },
-    nextInode: 3,
-    inodes: 1,
-    dataBytes: 0,
+    root: place,
     live,
-  });
+    quota: { bytes: 1, inodes: 2 },
+    snapshots,
+    lastSlot: 2,
+  };
+  const bytes = new Uint8Array(checkpointBytes(checkpoint));
+  encodeCheckpoint(bytes, checkpoint);
   return bytes;
 }
 

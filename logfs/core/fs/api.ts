@@ -43,6 +43,8 @@ export interface Transaction extends ItemView {
    * into the value: segment (u32) at `at`, byte offset (u32) at `at` + 4.
    */
   putLocated(high: number, low: number, value: Uint8Array, at: number, bodyOffset: number): void;
+  /** The body holds data that was first written then, seconds since 1970: the cleaner moves it. */
+  dateBody(writtenSeconds: number): void;
   /** Bytes at an address are no longer referred to (accounting, done when the operation is applied). */
   free(segment: number, offset: number, length: number): void;
   /** A new inode number, never used before; taken only if the operation is applied. */

@@ -22,7 +22,7 @@ import {
 } from "./items.ts";
 import { isDirectory, S_IFLNK, typeOf } from "./modes.ts";
 import { BUCKET_SLOTS, checkName, hashName } from "./names.ts";
-import { LiveBytes } from "./superblock.ts";
+import { LiveBytes } from "./live-bytes.ts";
 import { isTruncating } from "./truncation.ts";
 
 /** Bytes of a directory's size for each entry (items.ts, `InodeItem.size`). */

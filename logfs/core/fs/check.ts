@@ -24,7 +24,7 @@ import type { Node, Slot } from "./node.ts";
 import { readLog } from "./reading-log.ts";
 import { Replica } from "./replica.ts";
 import type { VolumeState } from "./state.ts";
-import { LiveBytes } from "./superblock.ts";
+import { LiveBytes } from "./live-bytes.ts";
 import { loaded } from "./miss.ts";
 import { checkpointSequence } from "./volume-open.ts";
 import { DEFAULT_LIMITS } from "./volume.ts";
@@ -211,10 +211,11 @@ class Check {
 
   /** Blocks that the next checkpoint replaces are alive until it does. */
   private compareLive(): void {
-    const { tree, live } = this.state;
+    const { tree, live, kept } = this.state;
     for (const { segment, length } of tree.replaced) this.nodes.add(segment, length);
+    for (const { table } of kept.list) this.nodes.add(table.segment, table.length);
     const numbers = [live, this.nodes, this.items.live].flatMap(({ entries }) => entries);
-    for (const segment of new Set(numbers.map(([number]) => number))) {
+    for (const segment of new Set(numbers.map((entry) => entry.segment))) {
       const used = this.nodes.of(segment) + this.items.live.of(segment);
       if (live.of(segment) === used) continue;
       const text = `segment ${segment} counts ${live.of(segment)} live bytes, has ${used}`;

@@ -1,27 +1,23 @@
 /**
- * Writing a checkpoint: the dirty nodes, children before parents, then the superblock. All of it is
- * one synchronous step, and its records may use the reserve: it is what lets space be freed.
+ * Writing a checkpoint: the dirty nodes, children before parents, then the tables of snapshots that
+ * need a place, then the superblock. All of it is one synchronous step, and its records may use the
+ * reserve: it is what lets space be freed.
  *
  * A parent holds its children's addresses, and those are known when their record is appended: so
- * the levels are written one after the other, from the leaves up. Nothing of the tree in memory
+ * the levels are written one after the other, from the leaves up. Nothing of the state in memory
  * changes before the superblock is in the log; when an append is refused, what was written is
  * given back and the state is what it was.
  */
 import { assert } from "../../../lib/assert.ts";
 import type { Appended, LogWriter } from "../log/api.ts";
 import { KIND } from "../log/format.ts";
+import { BlockWriter } from "./block-writer.ts";
+import type { KeptSnapshots } from "./kept.ts";
+import type { LiveBytes } from "./live-bytes.ts";
 import type { NodeReference, Slot } from "./node.ts";
 import { encodeNode, rebaseLeaf } from "./node-codec.ts";
 import type { VolumeState } from "./state.ts";
-import {
-  type Checkpoint,
-  checkpointBytes,
-  encodeCheckpoint,
-  type LiveBytes,
-} from "./superblock.ts";
-
-/** Body of one `nodes` record at most: it passes the WAN and memory like any other record. */
-const NODES_BODY_BYTES = 2 ** 20;
+import { type Checkpoint, checkpointBytes, encodeCheckpoint } from "./superblock.ts";
 
 interface Written {
   readonly slot: Slot;
@@ -30,17 +26,19 @@ interface Written {
 }
 
 /** Appends a checkpoint of `state`. Throws what the log throws; then nothing has changed. */
-export function writeCheckpoint(log: LogWriter, state: VolumeState): Appended {
-  const nodes = new NodeWriter(log);
+export function writeCheckpoint(log: LogWriter, state: VolumeState, nowMicros: number): Appended {
+  const blocks = new BlockWriter(log);
   try {
+    const nodes = new NodeWriter(blocks);
     for (const level of dirtyLevels(state.tree.root)) nodes.writeLevel(level);
-    const live = liveAfter(state, nodes);
-    const at = appendSuperblock(log, state, nodes.referenceOf(state.tree.root), live);
-    install(log, state, nodes, live);
+    const live = liveAfter(state, nodes, Math.floor(nowMicros / 1_000_000));
+    const kept = moveTables(state, blocks, live);
+    const at = appendSuperblock(log, state, nodes.referenceOf(state.tree.root), live, kept);
+    install(log, state, nodes, live, kept);
     log.noteCheckpoint(at);
     return at;
   } catch (error) {
-    nodes.giveBack();
+    blocks.giveBack();
     throw error;
   }
 }
@@ -60,27 +58,21 @@ function dirtyLevels(root: Slot): Slot[][] {
 
 class NodeWriter {
   readonly written = new Map<Slot, Written>();
-  private readonly log: LogWriter;
+  private readonly blocks: BlockWriter;
 
-  constructor(log: LogWriter) {
-    this.log = log;
+  constructor(blocks: BlockWriter) {
+    this.blocks = blocks;
   }
 
   writeLevel(slots: readonly Slot[]): void {
-    let batch: { slot: Slot; block: Uint8Array; checksum: number }[] = [];
-    let bytes = 0;
     for (const slot of slots) {
       assert(slot.node !== null, "a dirty node is in memory");
-      const encoded = encodeNode(slot.node, (child) => this.referenceOf(child));
-      if (bytes + encoded.block.length > NODES_BODY_BYTES) {
-        this.append(batch);
-        batch = [];
-        bytes = 0;
-      }
-      batch.push({ slot, ...encoded });
-      bytes += encoded.block.length;
+      const { block, checksum } = encodeNode(slot.node, (child) => this.referenceOf(child));
+      this.blocks.add(block, checksum, (reference) => {
+        this.written.set(slot, { slot, block, reference });
+      });
     }
-    this.append(batch);
+    this.blocks.flush();
   }
 
   referenceOf(slot: Slot): NodeReference {
@@ -88,29 +80,31 @@ class NodeWriter {
     assert(reference !== undefined, "children are written before their parents");
     return reference;
   }
-
-  giveBack(): void {
-    for (const { reference } of this.written.values()) this.log.free(reference, reference.length);
-  }
-
-  private append(batch: readonly { slot: Slot; block: Uint8Array; checksum: number }[]): void {
-    if (batch.length === 0) return;
-    const blocks = batch.map(({ block }) => block);
-    const at = this.log.append(KIND.nodes, 0, blocks, () => {}, { privileged: true });
-    let offset = at.bodyOffset;
-    for (const { slot, block, checksum } of batch) {
-      const reference = { segment: at.segment, offset, length: block.length, checksum };
-      this.written.set(slot, { slot, block, reference });
-      offset += block.length;
-    }
-  }
 }
 
-function liveAfter(state: VolumeState, nodes: NodeWriter): LiveBytes {
+function liveAfter(state: VolumeState, nodes: NodeWriter, nowSeconds: number): LiveBytes {
   const live = state.live.copy();
-  for (const { reference } of nodes.written.values()) live.add(reference.segment, reference.length);
+  for (const { reference } of nodes.written.values()) {
+    live.add(reference.segment, reference.length, nowSeconds);
+  }
   for (const { segment, length } of state.tree.replaced) live.add(segment, -length);
   return live;
+}
+
+/** Writes the tables that were asked to move; `live` follows them. */
+function moveTables(state: VolumeState, blocks: BlockWriter, live: LiveBytes): KeptSnapshots {
+  const moved = new Map<number, NodeReference>();
+  for (const [slot, block] of state.movingTables) {
+    const old = state.kept.at(slot)?.table;
+    assert(old !== undefined, "a table that moves belongs to a snapshot");
+    blocks.add(block, old.checksum, (reference) => {
+      moved.set(slot, reference);
+      live.add(reference.segment, reference.length, live.writtenSecondsOf(old.segment));
+      live.add(old.segment, -old.length);
+    });
+  }
+  blocks.flush();
+  return state.kept.withTables(moved);
 }
 
 function appendSuperblock(
@@ -118,6 +112,7 @@ function appendSuperblock(
   state: VolumeState,
   root: NodeReference,
   live: LiveBytes,
+  kept: KeptSnapshots,
 ): Appended {
   const { height, nodeBytes } = state.tree;
   const checkpoint: Checkpoint = {
@@ -127,13 +122,22 @@ function appendSuperblock(
     nodeBytes,
     root,
     live,
+    quota: state.quota,
+    snapshots: kept.list,
+    lastSlot: kept.lastSlot,
   };
   const fill = (metadata: Uint8Array): void => encodeCheckpoint(metadata, checkpoint);
-  return log.append(KIND.checkpoint, checkpointBytes(live), [], fill, { privileged: true });
+  return log.append(KIND.checkpoint, checkpointBytes(checkpoint), [], fill, { privileged: true });
 }
 
 /** The written nodes are clean from here on; what they replaced is free. */
-function install(log: LogWriter, state: VolumeState, nodes: NodeWriter, live: LiveBytes): void {
+function install(
+  log: LogWriter,
+  state: VolumeState,
+  nodes: NodeWriter,
+  live: LiveBytes,
+  kept: KeptSnapshots,
+): void {
   for (const { slot, block, reference } of nodes.written.values()) {
     slot.reference = reference;
     if (slot.node?.level === 0) rebaseLeaf(slot.node, block);
@@ -143,5 +147,8 @@ function install(log: LogWriter, state: VolumeState, nodes: NodeWriter, live: Li
   state.tree.replaced = [];
   state.tree.dirtyBytes = 0;
   state.live = live;
+  state.kept = kept;
+  state.movingTables.clear();
+  state.noteNamed();
   state.cache.trim();
 }

@@ -13,9 +13,10 @@ import { KIND, RecordHeader } from "../log/format.ts";
 import { readRecordHeader, recordBytes, recordParts } from "../log/record.ts";
 import { SEGMENT_HEADER_BYTES } from "../log/segment.ts";
 import type { NodeCache } from "./cache.ts";
+import { KeptSnapshots } from "./kept.ts";
 import { readLog } from "./reading-log.ts";
 import { Runner } from "./runner.ts";
-import { VolumeState } from "./state.ts";
+import { type StoredBody, VolumeState } from "./state.ts";
 import { decodeCheckpoint } from "./superblock.ts";
 import { decodeUpdate } from "./update.ts";
 
@@ -88,9 +89,14 @@ export class Replica {
     const header = readRecordHeader(record.bytes, 0);
     const length = recordBytes(header.metadataBytes, header.bodyBytes);
     const { metadata } = recordParts(record.bytes, header);
-    if (header.kind === KIND.checkpoint) this.switchTo(metadata);
+    if (header.kind === KIND.checkpoint) await this.switchTo(metadata);
     else if (header.kind === KIND.update) {
-      await this.update(metadata, header.segment, header.bodyBytes);
+      const writtenSeconds = Math.floor(header.timeMicros / 1_000_000);
+      await this.update(metadata, {
+        segment: header.segment,
+        bytes: header.bodyBytes,
+        writtenSeconds,
+      });
       this.updates++;
       this.updateBytes += length;
     }
@@ -102,22 +108,24 @@ export class Replica {
       : { segment, offset: offset + length };
   }
 
-  private switchTo(metadata: Uint8Array): void {
+  private async switchTo(metadata: Uint8Array): Promise<void> {
     const checkpoint = decodeCheckpoint(metadata);
+    const known = this.state?.kept ?? KeptSnapshots.NONE;
+    const kept = await KeptSnapshots.load(this.log, checkpoint, known);
     this.cache.clear();
-    this.state = VolumeState.at(checkpoint, this.cache);
+    this.state = VolumeState.at(checkpoint, kept, this.cache);
     this.updates = 0;
     this.updateBytes = 0;
   }
 
-  private async update(metadata: Uint8Array, segment: number, bodyBytes: number): Promise<void> {
+  private async update(metadata: Uint8Array, body: StoredBody): Promise<void> {
     const { state } = this;
     if (state === null) throw new SmfsError("DAMAGED", "an update before the first checkpoint");
     // A copy: the tree keeps the values, and must not keep the whole record for them.
     const update = decodeUpdate(metadata.slice(), state.tree.maxValueBytes);
     await this.runner.run(() => {
       state.prepare(update.changes);
-      state.apply(update, segment, bodyBytes);
+      state.apply(update, body);
     });
   }
 }

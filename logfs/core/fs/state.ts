@@ -1,11 +1,17 @@
 /**
- * What a volume is at one point of its log: the tree, the counters and the live bytes. The primary
- * applies its own operations to it, opening applies the records behind the checkpoint, and a
- * mirror's follower applies those that arrive: all three through `prepare` and `apply`.
+ * What a volume is at one point of its log: the tree, the counters, the live bytes, the snapshots.
+ * The primary applies its own operations to it, opening applies the records behind the checkpoint,
+ * and a mirror's follower applies those that arrive: all three through `prepare` and `apply`.
+ *
+ * It also answers for the cleaner and for whoever drops segments: `live` (what the active tree
+ * refers to, now), `kept.pinned` (what snapshots need), `named` (what must stay on disk).
  */
 import type { NodeCache } from "./cache.ts";
 import { MAX_NODE_BYTES, Slot } from "./node.ts";
-import { type Checkpoint, LiveBytes } from "./superblock.ts";
+import { KeptSnapshots } from "./kept.ts";
+import { LiveBytes } from "./live-bytes.ts";
+import { SegmentSet } from "./segment-set.ts";
+import { type Checkpoint, NO_QUOTA, type Quota } from "./superblock.ts";
 import { Tree } from "./tree.ts";
 import type { Change, Update } from "./update.ts";
 import { FIRST_FREE_INODE } from "./items.ts";
@@ -15,6 +21,17 @@ export interface VolumeCounters {
   inodes: number;
   dataBytes: number;
 }
+
+/** The body part of an update record. */
+export interface StoredBody {
+  /** Where it stands. */
+  readonly segment: number;
+  readonly bytes: number;
+  /** When its data was first written, seconds since 1970. */
+  readonly writtenSeconds: number;
+}
+
+export const NO_BODY: StoredBody = { segment: 0, bytes: 0, writtenSeconds: 0 };
 
 export interface VolumeIdentity {
   /** 16 random bytes. */
@@ -27,36 +44,51 @@ export class VolumeState {
   readonly tree: Tree;
   readonly counters: VolumeCounters;
   readonly identity: VolumeIdentity;
-  live: LiveBytes;
+  /** Of the active tree as it is now, and of the blocks of the snapshots' tables. */
+  live = new LiveBytes();
+  kept = KeptSnapshots.NONE;
+  quota: Quota = NO_QUOTA;
+  /**
+   * Segments that some table of the last checkpoint names. Of those before the checkpoint's own,
+   * all others are dead once the checkpoint is durable (ARCHITECTURE, "Dropping").
+   */
+  named = SegmentSet.EMPTY;
+  /** Tables of snapshots, by slot, that the next checkpoint writes to a new place. */
+  readonly movingTables = new Map<number, Uint8Array>();
 
-  private constructor(
-    tree: Tree,
-    counters: VolumeCounters,
-    identity: VolumeIdentity,
-    live: LiveBytes,
-  ) {
+  private constructor(tree: Tree, counters: VolumeCounters, identity: VolumeIdentity) {
     this.cache = tree.cache;
     this.tree = tree;
     this.counters = counters;
     this.identity = identity;
-    this.live = live;
   }
 
   /** An empty tree. `nodeBytes`: largest encoded size of a node, for ever. */
   static empty(identity: VolumeIdentity, cache: NodeCache, nodeBytes = MAX_NODE_BYTES) {
     const tree = new Tree(cache, nodeBytes, null);
     const counters = { nextInode: FIRST_FREE_INODE, inodes: 0, dataBytes: 0 };
-    return new VolumeState(tree, counters, identity, new LiveBytes());
+    return new VolumeState(tree, counters, identity);
   }
 
-  /** As a checkpoint says; nothing of its tree is in memory yet. */
-  static at(checkpoint: Checkpoint, cache: NodeCache): VolumeState {
-    const { height, root, nodeBytes, nextInode, inodes, dataBytes, live } = checkpoint;
+  /** As a checkpoint says, with its snapshots as `kept`; nothing of its tree is in memory yet. */
+  static at(checkpoint: Checkpoint, kept: KeptSnapshots, cache: NodeCache): VolumeState {
+    const { height, root, nodeBytes, nextInode, inodes, dataBytes } = checkpoint;
     const slot = new Slot(height - 1, root, null);
     const tree = new Tree(cache, nodeBytes, slot);
     const { volumeId, createdMicros } = checkpoint;
     const counters = { nextInode, inodes, dataBytes };
-    return new VolumeState(tree, counters, { volumeId, createdMicros }, live);
+    const state = new VolumeState(tree, counters, { volumeId, createdMicros });
+    state.live = checkpoint.live;
+    state.quota = checkpoint.quota;
+    state.kept = kept;
+    state.noteNamed();
+    return state;
+  }
+
+  /** The tables are as the newest checkpoint has them. */
+  noteNamed(): void {
+    const ofTree = SegmentSet.of(this.live.entries.map(({ segment }) => segment));
+    this.named = SegmentSet.union([ofTree, this.kept.pinned]);
   }
 
   /** Makes sure that `apply` finds all it needs in memory. Throws `Miss`. */
@@ -65,17 +97,17 @@ export class VolumeState {
   }
 
   /**
-   * Applies a prepared update whose body of `bodyBytes` stands in `segment`. Puts go before
-   * deletes (tree.ts says why). Values are kept, not copied.
+   * Applies a prepared update. Puts go before deletes (tree.ts says why). Values are kept, not
+   * copied.
    */
-  apply(update: Update, segment: number, bodyBytes: number): void {
+  apply(update: Update, body: StoredBody): void {
     for (const { high, low, value } of update.changes) {
       if (value !== null) this.tree.put(high, low, value);
     }
     for (const { high, low, value } of update.changes) {
       if (value === null && this.tree.get(high, low) !== undefined) this.tree.delete(high, low);
     }
-    this.live.add(segment, bodyBytes);
+    if (body.bytes > 0) this.live.add(body.segment, body.bytes, body.writtenSeconds);
     for (const range of update.frees) this.live.add(range.segment, -range.length);
     this.counters.nextInode = Math.max(this.counters.nextInode, update.nextInode);
     this.counters.inodes = Math.max(0, this.counters.inodes + update.inodes);

@@ -1,18 +1,38 @@
 /**
  * The superblock: the metadata part of a `checkpoint` record. With the blocks its root leads to it
- * is the whole file system at that point of the log. A table of live bytes follows it, one
- * `LiveSegment` for each segment that something still refers to, in ascending order.
+ * is the whole file system at that point of the log. Behind it stand the active tree's table of
+ * live bytes, one `LiveSegment` for each segment in ascending order, and the snapshots, one
+ * `SnapshotEntry` with its name for each slot in ascending order.
+ *
+ * Version 1 had no snapshots and no quota (their fields were reserved, so zero) and did not know how
+ * old the data of a segment is (`LiveSegmentV1`). It is read, and never written.
  */
 import { bytes, type Infer, reserved, struct, u16, u32, u64, viewOf } from "../../../lib/codec.ts";
 import { SmfsError } from "../../../lib/errors.ts";
+import {
+  decodeTable,
+  decodeTableV1,
+  encodeTable,
+  type LiveBytes,
+  LiveSegment,
+  LiveSegmentV1,
+  tableBytes,
+} from "./live-bytes.ts";
 import { MAX_HEIGHT, MAX_NODE_BYTES, NodeHeader, type NodeReference } from "./node.ts";
+import {
+  decodeSnapshot,
+  encodeSnapshot,
+  MAX_SNAPSHOTS,
+  type Snapshot,
+  snapshotBytes,
+} from "./snapshot.ts";
 
-const SUPERBLOCK_VERSION = 1;
+const SUPERBLOCK_VERSION = 2;
 /** Smallest node size that a volume may have; real volumes use `MAX_NODE_BYTES`. */
 const MIN_NODE_BYTES = 256;
 
 export const Superblock = struct("Superblock", {
-  version: u16("format version of the tree, 1"),
+  version: u16("format version of the tree: 2, or 1 (LiveSegmentV1; all from quotaBytes on is 0)"),
   height: u16("levels of nodes, 1 when the root is a leaf"),
   nodeBytes: u32("largest length of a node's block"),
   volumeId: bytes(16, "random, given when the volume was made"),
@@ -25,13 +45,20 @@ export const Superblock = struct("Superblock", {
   inodes: u64("inodes that exist"),
   dataBytes: u64("bytes of data that files hold"),
   segments: u32("entries of the live-bytes table"),
-  room: reserved(28),
+  quotaBytes: u64("most bytes of data that files may hold; 0: no limit"),
+  quotaInodes: u64("most inodes that may exist; 0: no limit"),
+  snapshots: u16("snapshot entries behind the table"),
+  lastSlot: u16("slot that was given last; slots go round, so that none is used again soon"),
+  room: reserved(8),
 });
 
-export const LiveSegment = struct("LiveSegment", {
-  segment: u32("number of the segment"),
-  bytes: u32("bytes of it that extents, long attribute values or tree nodes refer to"),
-});
+/** 0: no limit. */
+export interface Quota {
+  readonly bytes: number;
+  readonly inodes: number;
+}
+
+export const NO_QUOTA: Quota = { bytes: 0, inodes: 0 };
 
 export interface Checkpoint {
   readonly height: number;
@@ -42,51 +69,24 @@ export interface Checkpoint {
   readonly nextInode: number;
   readonly inodes: number;
   readonly dataBytes: number;
+  /** Of the active tree, with the blocks of the snapshots' tables. */
   readonly live: LiveBytes;
-}
-
-/** Bytes that are still referred to, by segment. */
-export class LiveBytes {
-  private readonly segments: Map<number, number>;
-
-  constructor(segments: Iterable<readonly [number, number]> = []) {
-    this.segments = new Map(segments);
-  }
-
-  /** Segments with live bytes, ascending. */
-  get entries(): [number, number][] {
-    return [...this.segments].toSorted(([a], [b]) => a - b);
-  }
-
-  get count(): number {
-    return this.segments.size;
-  }
-
-  of(segment: number): number {
-    return this.segments.get(segment) ?? 0;
-  }
-
-  /** `deltaBytes` may be negative; what would fall below zero is for fsck to find, not to spread. */
-  add(segment: number, deltaBytes: number): void {
-    const sum = this.of(segment) + deltaBytes;
-    if (sum > 0) this.segments.set(segment, sum);
-    else this.segments.delete(segment);
-  }
-
-  copy(): LiveBytes {
-    return new LiveBytes(this.segments);
-  }
+  readonly quota: Quota;
+  /** In ascending order of slots. */
+  readonly snapshots: readonly Snapshot[];
+  readonly lastSlot: number;
 }
 
 /** Length of the encoded checkpoint. */
-export function checkpointBytes(live: LiveBytes): number {
-  return Superblock.size + live.count * LiveSegment.size;
+export function checkpointBytes({ live, snapshots }: Checkpoint): number {
+  const entries = snapshots.reduce((sum, snapshot) => sum + snapshotBytes(snapshot), 0);
+  return Superblock.size + tableBytes(live) + entries;
 }
 
 /** `target` is exactly `checkpointBytes` long. */
 export function encodeCheckpoint(target: Uint8Array, checkpoint: Checkpoint): void {
   const view = viewOf(target);
-  const { root, live, ...rest } = checkpoint;
+  const { root, live, snapshots, quota, ...rest } = checkpoint;
   Superblock.encode(view, 0, {
     ...rest,
     version: SUPERBLOCK_VERSION,
@@ -95,12 +95,12 @@ export function encodeCheckpoint(target: Uint8Array, checkpoint: Checkpoint): vo
     rootLength: root.length,
     rootChecksum: root.checksum,
     segments: live.count,
+    quotaBytes: quota.bytes,
+    quotaInodes: quota.inodes,
+    snapshots: snapshots.length,
   });
-  let at = Superblock.size;
-  for (const [segment, liveBytes] of live.entries) {
-    LiveSegment.encode(view, at, { segment, bytes: liveBytes });
-    at += LiveSegment.size;
-  }
+  let at = encodeTable(view, Superblock.size, live);
+  for (const snapshot of snapshots) at = encodeSnapshot(view, at, snapshot);
 }
 
 /** Throws `SmfsError` DAMAGED, SHORT or NEWER_VERSION. Keeps nothing of `metadata`. */
@@ -108,27 +108,65 @@ export function decodeCheckpoint(metadata: Uint8Array): Checkpoint {
   const view = viewOf(metadata);
   if (metadata.length >= 2) refuseNewer(view.getUint16(Superblock.offsetOf("version"), true));
   const block: Infer<typeof Superblock> = Superblock.decode(view, 0);
-  const { height, nodeBytes, createdMicros, nextInode, inodes, dataBytes } = block;
-  if (block.version !== SUPERBLOCK_VERSION) damaged(`version ${block.version}`);
-  if (height < 1 || height > MAX_HEIGHT) damaged(`height ${height}`);
-  if (nodeBytes < MIN_NODE_BYTES || nodeBytes > MAX_NODE_BYTES) damaged(`nodes of ${nodeBytes}`);
+  checkFields(block);
+  const { height, nodeBytes, createdMicros, nextInode, inodes, dataBytes, lastSlot } = block;
   const { rootSegment: segment, rootOffset: offset, rootLength: length } = block;
-  if (length < NodeHeader.size || length > nodeBytes) damaged(`a root of ${length} bytes`);
   const root = { segment, offset, length, checksum: block.rootChecksum };
-  const live = decodeLive(metadata, view, block.segments);
+  const { live, end } = decodeLive(view, block);
+  const snapshots = decodeSnapshots(view, end, block);
   const volumeId = block.volumeId.slice();
-  return { height, nodeBytes, volumeId, createdMicros, root, nextInode, inodes, dataBytes, live };
+  const quota = { bytes: block.quotaBytes, inodes: block.quotaInodes };
+  return {
+    height,
+    nodeBytes,
+    volumeId,
+    createdMicros,
+    root,
+    nextInode,
+    inodes,
+    dataBytes,
+    live,
+    quota,
+    snapshots,
+    lastSlot,
+  };
 }
 
-function decodeLive(metadata: Uint8Array, view: DataView, count: number): LiveBytes {
-  if (metadata.length - Superblock.size !== count * LiveSegment.size) damaged("wrong length");
-  const entries: [number, number][] = [];
-  for (let at = Superblock.size; at < metadata.length; at += LiveSegment.size) {
-    const { segment, bytes: liveBytes } = LiveSegment.decode(view, at);
-    if (segment <= (entries.at(-1)?.[0] ?? 0)) damaged("segments out of order");
-    entries.push([segment, liveBytes]);
+function checkFields(block: Infer<typeof Superblock>): void {
+  const { version, height, nodeBytes, rootLength, snapshots, lastSlot } = block;
+  if (version < 1) damaged(`version ${version}`);
+  if (height < 1 || height > MAX_HEIGHT) damaged(`height ${height}`);
+  if (nodeBytes < MIN_NODE_BYTES || nodeBytes > MAX_NODE_BYTES) damaged(`nodes of ${nodeBytes}`);
+  if (rootLength < NodeHeader.size || rootLength > nodeBytes) {
+    damaged(`a root of ${rootLength} bytes`);
   }
-  return new LiveBytes(entries);
+  if (snapshots > MAX_SNAPSHOTS || lastSlot > MAX_SNAPSHOTS) damaged(`${snapshots} snapshots`);
+  const newer = block.quotaBytes + block.quotaInodes + snapshots + lastSlot;
+  if (version === 1 && newer > 0) damaged("version 1 with fields of version 2");
+}
+
+function decodeLive(
+  view: DataView,
+  { version, segments }: Infer<typeof Superblock>,
+): { live: LiveBytes; end: number } {
+  const at = Superblock.size;
+  return version === 1
+    ? { live: decodeTableV1(view, at, segments), end: at + segments * LiveSegmentV1.size }
+    : { live: decodeTable(view, at, segments), end: at + segments * LiveSegment.size };
+}
+
+function decodeSnapshots(view: DataView, from: number, block: Infer<typeof Superblock>) {
+  const snapshots: Snapshot[] = [];
+  let at = from;
+  for (let i = 0; i < block.snapshots; i++) {
+    const { snapshot, end } = decodeSnapshot(view, at, block.nodeBytes);
+    if (snapshot.slot <= (snapshots.at(-1)?.slot ?? 0)) damaged("slots out of order");
+    snapshots.push(snapshot);
+    at = end;
+  }
+  if (at !== view.byteLength) damaged("wrong length");
+  if (new Set(snapshots.map(({ name }) => name)).size < snapshots.length) damaged("a name twice");
+  return snapshots;
 }
 
 function refuseNewer(version: number): void {

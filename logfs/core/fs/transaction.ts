@@ -24,6 +24,8 @@ interface Located {
 export class TreeTransaction implements Transaction {
   readonly body: Uint8Array[] = [];
   bodyBytes = 0;
+  /** When the body's data was first written, seconds since 1970; null: now. */
+  writtenSeconds: number | null = null;
   private readonly tree: Tree;
   private readonly highs: number[] = [];
   private readonly lows: number[] = [];
@@ -108,6 +110,10 @@ export class TreeTransaction implements Transaction {
     this.body.push(bytes);
     this.bodyBytes += bytes.length;
     return offset;
+  }
+
+  dateBody(writtenSeconds: number): void {
+    this.writtenSeconds = writtenSeconds;
   }
 
   free(segment: number, offset: number, length: number): void {

@@ -8,7 +8,7 @@ import { NodeCache } from "./cache.ts";
 import { writeCheckpoint } from "./checkpoint.ts";
 import { readLog } from "./reading-log.ts";
 import { Replica } from "./replica.ts";
-import { VolumeState } from "./state.ts";
+import { NO_BODY, VolumeState } from "./state.ts";
 import { TreeTransaction } from "./transaction.ts";
 import { DEFAULT_LIMITS, TreeVolume, type VolumeEnvironment } from "./volume.ts";
 
@@ -36,8 +36,8 @@ export function formatVolume(
   initialise(transaction);
   if (transaction.bodyBytes > 0) throw new SmfsError("USAGE", "a new volume holds no file data");
   const update = transaction.prepare();
-  if (update !== null) state.apply(update, 0, 0);
-  writeCheckpoint(log, state);
+  if (update !== null) state.apply(update, NO_BODY);
+  writeCheckpoint(log, state, identity.createdMicros);
   return new TreeVolume(log, state, environment, { records: 0, bytes: 0 });
 }
 

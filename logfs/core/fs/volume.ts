@@ -81,7 +81,7 @@ export class TreeVolume implements Volume {
 
   /** Bytes of the log that files and tree nodes refer to. */
   get liveBytes(): number {
-    return this.state.live.entries.reduce((sum, [, bytes]) => sum + bytes, 0);
+    return this.state.live.totalBytes;
   }
 
   get statistics(): VolumeStatistics {
@@ -153,9 +153,14 @@ export class TreeVolume implements Volume {
       },
       { privileged },
     );
-    this.state.apply(update, at.segment, transaction.bodyBytes);
+    const { bodyBytes: bytes, writtenSeconds } = transaction;
+    this.state.apply(update, {
+      segment: at.segment,
+      bytes,
+      writtenSeconds: writtenSeconds ?? Math.floor(this.nowMicros() / 1_000_000),
+    });
     for (const range of update.frees) this.log.free(range, range.length);
-    this.replayBytes += metadataBytes + transaction.bodyBytes;
+    this.replayBytes += metadataBytes + bytes;
     this.checkpointWhenDue();
     return at.sequence;
   }
@@ -183,7 +188,7 @@ export class TreeVolume implements Volume {
   }
 
   private writeCheckpoint(): void {
-    writeCheckpoint(this.log, this.state);
+    writeCheckpoint(this.log, this.state, this.nowMicros());
     this.checkpoints++;
     this.replayBytes = 0;
     this.retryDirtyBytes = 0;
