@@ -2,17 +2,13 @@
  * A disk for the simulator: a `SegmentStore` in memory, in virtual time, that can lose power, lose
  * its process, rot, refuse to read, write to the wrong place and fill up. One seed, one history.
  *
- * What survives what: `cached` is what a read gives (the page cache); `platter` what stable storage
- * holds. A finished write is in `cached` and in `unsynced`; a finished sync moves to `platter` what
- * was written before it began. Losing power keeps each 512-byte sector of each unsynced write or
- * not, independently, so writes are dropped, torn and reordered.
+ * What it holds, and what survives what, is `DiskImage`'s; this file adds time, faults, room, and
+ * `onBoundary`, which is told of every step that a crash can come before or after.
  */
 import type { Done, ReserveUse, SegmentInfo, SegmentStore } from "../../logfs/core/log/api.ts";
-import { assert } from "../../lib/assert.ts";
 import { SmfsError } from "../../lib/errors.ts";
 import type { Prng } from "../../lib/prng.ts";
-
-const SECTOR_BYTES = 512;
+import { DiskImage, type PowerLoss, randomSurvival, SECTOR_BYTES, sectorOf } from "./disk-image.ts";
 
 export interface DiskOptions {
   /** Bytes of all segments together, reserve included. */
@@ -21,6 +17,8 @@ export interface DiskOptions {
   readonly writeMicros: number;
   readonly syncMicros: number;
   readonly readMicros: number;
+  /** A file that grows by so much is not synced for it: a power loss may take it back. */
+  readonly looseGrowthBytes: number;
 }
 
 const DEFAULTS: DiskOptions = {
@@ -29,25 +27,10 @@ const DEFAULTS: DiskOptions = {
   writeMicros: 50,
   syncMicros: 2000,
   readMicros: 100,
+  looseGrowthBytes: Infinity,
 };
 
 export type Schedule = (delayMicros: number, callback: () => void) => void;
-
-interface PendingWrite {
-  readonly offset: number;
-  readonly bytes: Uint8Array;
-}
-
-interface File {
-  cached: Uint8Array;
-  platter: Uint8Array;
-  unsynced: PendingWrite[];
-}
-
-export interface PowerLoss {
-  readonly sectorsLost: number;
-  readonly sectorsKept: number;
-}
 
 /** What the next write meets. */
 export type WriteFault =
@@ -58,49 +41,70 @@ export type WriteFault =
   | { readonly kind: "misdirected"; readonly byBytes: number };
 
 export class SimulatedDisk implements SegmentStore {
-  private readonly files = new Map<number, File>();
+  private readonly image: DiskImage;
   private readonly schedule: Schedule;
   private options: DiskOptions;
   private readonly unreadable = new Set<string>();
-  private readonly inFlight = new Set<PendingWrite & { readonly segment: number }>();
   private reserve: number;
   /** Calls of an earlier life of the process do not come back. */
   private life = 0;
   private nextWriteFault: WriteFault | null = null;
   private nextSyncFault: string | null = null;
+  private refusedAllocations = 0;
   readonly statistics = { writes: 0, syncs: 0, reads: 0, allocations: 0 };
+  /** Called after each step that changes what a crash would leave. */
+  onBoundary: (what: string) => void = () => {};
 
-  constructor(schedule: Schedule, options: Partial<DiskOptions> = {}) {
+  constructor(schedule: Schedule, options: Partial<DiskOptions> = {}, image = new DiskImage()) {
     this.schedule = schedule;
     this.options = { ...DEFAULTS, ...options };
+    this.image = image;
     this.reserve = this.options.reserveBytes;
   }
 
+  /** What it holds now; the disk's own writing does not change the copy. */
+  snapshot(): DiskImage {
+    return this.image.copy();
+  }
+
   list(): SegmentInfo[] {
-    return [...this.files]
-      .map(([segment, file]) => ({ segment, bytes: file.cached.length }))
-      .toSorted((a, b) => a.segment - b.segment);
+    return this.image
+      .segments()
+      .map((segment) => ({ segment, bytes: this.image.lengthOf(segment) }));
   }
 
   allocate(segment: number, bytes: number): void {
-    const file = this.files.get(segment);
-    const more = bytes - (file?.cached.length ?? 0);
-    if (more <= 0 && file !== undefined) return;
-    if (more > this.space().freeBytes) {
-      throw new SmfsError("NO_SPACE", `simulated disk: ${more} bytes wanted, too few left`);
-    }
+    const { image } = this;
+    const isNew = !image.has(segment);
+    const more = bytes - image.lengthOf(segment);
+    if (more <= 0 && !isNew) return;
+    if (this.refusedAllocations > 0) this.refusedAllocations--;
+    else if (more <= this.space().freeBytes) return this.grow(segment, bytes, isNew);
+    throw new SmfsError("NO_SPACE", `simulated disk: ${more} bytes wanted, too few left`);
+  }
+
+  private grow(segment: number, bytes: number, isNew: boolean): void {
+    const { image } = this;
     this.statistics.allocations++;
-    const grown = file ?? { cached: new Uint8Array(0), platter: new Uint8Array(0), unsynced: [] };
-    grown.cached = resized(grown.cached, bytes);
-    grown.platter = resized(grown.platter, bytes);
-    this.files.set(segment, grown);
+    if (isNew) image.make(segment);
+    if (isNew) this.onBoundary(`segment ${segment} made`);
+    const more = bytes - image.lengthOf(segment);
+    const isLoose = !isNew && more >= this.options.looseGrowthBytes;
+    image.grow(segment, bytes, isLoose ? "with the next sync" : "durable");
+    this.onBoundary(`segment ${segment} grown to ${bytes}`);
   }
 
   clear(segment: number, from: number): void {
-    const file = this.file(segment);
-    file.cached.fill(0, from);
-    file.platter.set(file.cached);
-    file.unsynced = [];
+    const { image } = this;
+    image.put({ segment, offset: from, bytes: new Uint8Array(image.lengthOf(segment) - from) });
+    this.onBoundary(`segment ${segment} cleared from ${from}`);
+    image.synced(image.syncScope(segment));
+    this.onBoundary(`segment ${segment} synced after clearing`);
+  }
+
+  trim(segment: number, bytes: number): void {
+    this.image.trim(segment, bytes);
+    this.onBoundary(`segment ${segment} trimmed to ${bytes}`);
   }
 
   write(segment: number, offset: number, parts: readonly Uint8Array[], done: Done): void {
@@ -108,38 +112,27 @@ export class SimulatedDisk implements SegmentStore {
     const fault = this.nextWriteFault;
     this.nextWriteFault = null;
     this.statistics.writes++;
-    const flight = { segment, offset, bytes };
-    this.inFlight.add(flight);
+    const write = { segment, offset, bytes };
+    this.image.begin(write);
+    this.onBoundary(`write of ${bytes.length} at ${segment}:${offset} begun`);
     this.later(this.options.writeMicros, () => {
-      this.inFlight.delete(flight);
-      const file = this.file(segment);
-      switch (fault?.kind) {
-        case undefined:
-          put(file, offset, bytes);
-          return done(null);
-        case "misdirected":
-          put(file, offset + fault.byBytes, bytes);
-          return done(null);
-        case "short":
-          put(file, offset, bytes.subarray(0, fault.bytes));
-          return done(new Error("simulated disk: short write"));
-        case "error":
-          return done(new Error(fault.message));
-      }
+      this.image.finish(write, landed(write, fault));
+      this.onBoundary(`write of ${bytes.length} at ${segment}:${offset} done`);
+      if (fault === null || fault.kind === "misdirected") return done(null);
+      done(new Error(fault.kind === "error" ? fault.message : "simulated disk: short write"));
     });
   }
 
   sync(segment: number, done: Done): void {
-    const file = this.file(segment);
-    const covered = file.unsynced.length;
+    const scope = this.image.syncScope(segment);
     const fault = this.nextSyncFault;
     this.nextSyncFault = null;
     this.statistics.syncs++;
     this.later(this.options.syncMicros, () => {
-      if (fault !== null) return done(new Error(fault));
-      for (const write of file.unsynced.splice(0, covered))
-        file.platter.set(write.bytes, write.offset);
-      done(null);
+      if (fault === null) this.image.synced(scope);
+      else this.image.syncFailed(scope);
+      this.onBoundary(`sync of segment ${segment} ${fault ?? "done"}`);
+      done(fault === null ? null : new Error(fault));
     });
   }
 
@@ -149,9 +142,13 @@ export class SimulatedDisk implements SegmentStore {
     length: number,
     done: (error: Error | null, bytes: Uint8Array) => void,
   ): void {
+    // An open file is read even when its name is gone by then.
+    const opened = this.image.has(segment) ? this.image.read(segment) : null;
     this.later(this.options.readMicros, () => {
       try {
-        done(null, this.readSync(segment, offset, length));
+        const bytes =
+          opened !== null && !this.image.has(segment) ? opened : this.image.read(segment);
+        done(null, this.readFrom(bytes, segment, offset, length));
       } catch (error) {
         if (!(error instanceof SmfsError)) throw error;
         done(error, new Uint8Array(0));
@@ -160,19 +157,27 @@ export class SimulatedDisk implements SegmentStore {
   }
 
   readSync(segment: number, offset: number, length: number): Uint8Array {
+    return this.readFrom(this.image.read(segment), segment, offset, length);
+  }
+
+  private readFrom(bytes: Uint8Array, segment: number, offset: number, length: number): Uint8Array {
     this.statistics.reads++;
-    const { cached } = this.file(segment);
-    const to = Math.min(cached.length, offset + length);
-    for (let at = sectorOf(offset); at < to; at += SECTOR_BYTES) {
+    const to = Math.min(bytes.length, offset + length);
+    if (this.unreadable.size > 0) this.refuseUnreadable(segment, offset, to);
+    return bytes.slice(offset, Math.max(offset, to));
+  }
+
+  private refuseUnreadable(segment: number, from: number, to: number): void {
+    for (let at = sectorOf(from); at < to; at += SECTOR_BYTES) {
       if (this.unreadable.has(`${segment}:${at}`)) {
         throw new SmfsError("IO", `segment ${segment} offset ${at}: unreadable sector`);
       }
     }
-    return cached.slice(offset, Math.max(offset, to));
   }
 
   remove(segment: number): void {
-    assert(this.files.delete(segment), `segment ${segment} is not there`);
+    this.image.remove(segment);
+    this.onBoundary(`segment ${segment} removed`);
   }
 
   releaseReserve(bytes: number, use: ReserveUse): boolean {
@@ -189,8 +194,7 @@ export class SimulatedDisk implements SegmentStore {
 
   space(): { totalBytes: number; freeBytes: number } {
     const { capacityBytes } = this.options;
-    let used = this.reserve;
-    for (const file of this.files.values()) used += file.cached.length;
+    const used = this.reserve + this.image.totalBytes();
     return { totalBytes: capacityBytes, freeBytes: Math.max(0, capacityBytes - used) };
   }
 
@@ -199,57 +203,34 @@ export class SimulatedDisk implements SegmentStore {
    * under way a prefix stays, as long as `prng` decides.
    */
   killProcess(prng: Prng): void {
-    for (const { segment, offset, bytes } of this.inFlight) {
-      put(this.file(segment), offset, bytes.subarray(0, prng.below(bytes.length + 1)));
-    }
-    this.inFlight.clear();
+    this.image.loseProcess(({ bytes }) => prng.below(bytes.length + 1));
     this.life++;
     this.nextWriteFault = null;
     this.nextSyncFault = null;
+    this.refusedAllocations = 0;
   }
 
   /** The power goes: only what was synced is sure. */
   crash(prng: Prng): PowerLoss {
     this.killProcess(prng);
-    let sectorsLost = 0;
-    let sectorsKept = 0;
-    for (const file of this.files.values()) {
-      for (const write of file.unsynced) {
-        const share = prng.pick([0, 0.5, 0.9, 1]);
-        forEachSector(write, (from, to) => {
-          const kept = prng.float() < share;
-          if (kept) file.platter.set(write.bytes.subarray(from, to), write.offset + from);
-          if (kept) sectorsKept++;
-          else sectorsLost++;
-        });
-      }
-      file.unsynced = [];
-      file.cached = file.platter.slice();
-    }
-    return { sectorsLost, sectorsKept };
+    return this.image.losePower(randomSurvival(prng));
   }
 
   /** Flips one bit, on the platter and in the cache. */
   flipBit(segment: number, offset: number, bit: number): void {
-    const file = this.file(segment);
-    for (const bytes of [file.cached, file.platter]) {
+    this.image.change(segment, (bytes) => {
       bytes[offset] = (bytes[offset] as number) ^ (1 << (bit & 7));
-    }
+    });
   }
 
   /** Replaces bytes on the platter and in the cache. */
   overwrite(segment: number, offset: number, bytes: Uint8Array): void {
-    const file = this.file(segment);
-    file.cached.set(bytes, offset);
-    file.platter.set(bytes, offset);
+    this.image.change(segment, (whole) => whole.set(bytes, offset));
   }
 
   /** Shortens the file. */
   truncate(segment: number, bytes: number): void {
-    const file = this.file(segment);
-    file.cached = file.cached.slice(0, bytes);
-    file.platter = file.platter.slice(0, bytes);
-    file.unsynced = file.unsynced.filter((write) => write.offset + write.bytes.length <= bytes);
+    this.image.truncate(segment, bytes);
   }
 
   /** Somebody else filled the device, or gave it more room. */
@@ -269,13 +250,16 @@ export class SimulatedDisk implements SegmentStore {
     this.nextSyncFault = message;
   }
 
+  /** The device has no room for the next `count` allocations. */
+  refuseAllocations(count: number): void {
+    this.refusedAllocations = count;
+  }
+
   /** Another disk with the same bytes, as if all were synced. */
   copy(schedule: Schedule): SimulatedDisk {
-    const other = new SimulatedDisk(schedule, this.options);
-    for (const [segment, { cached }] of this.files) {
-      other.files.set(segment, { cached: cached.slice(), platter: cached.slice(), unsynced: [] });
-    }
-    return other;
+    const image = this.image.copy();
+    image.settle();
+    return new SimulatedDisk(schedule, this.options, image);
   }
 
   private later(delayMicros: number, callback: () => void): void {
@@ -284,37 +268,26 @@ export class SimulatedDisk implements SegmentStore {
       if (life === this.life) callback();
     });
   }
+}
 
-  private file(segment: number): File {
-    const file = this.files.get(segment);
-    if (file === undefined) throw new SmfsError("IO", `segment ${segment} does not exist`);
-    return file;
+interface Write {
+  readonly segment: number;
+  readonly offset: number;
+  readonly bytes: Uint8Array;
+}
+
+/** What of a write reached the page cache, and where. */
+function landed(write: Write, fault: WriteFault | null): Write {
+  switch (fault?.kind) {
+    case undefined:
+      return write;
+    case "misdirected":
+      return { ...write, offset: write.offset + fault.byBytes };
+    case "short":
+      return { ...write, bytes: write.bytes.subarray(0, fault.bytes) };
+    case "error":
+      return { ...write, bytes: write.bytes.subarray(0, 0) };
   }
-}
-
-function put(file: File, offset: number, bytes: Uint8Array): void {
-  const fitting = bytes.subarray(0, Math.max(0, file.cached.length - offset));
-  file.cached.set(fitting, offset);
-  file.unsynced.push({ offset, bytes: fitting });
-}
-
-function forEachSector(write: PendingWrite, visit: (from: number, to: number) => void): void {
-  const { length } = write.bytes;
-  for (let from = 0; from < length; ) {
-    const to = Math.min(length, sectorOf(write.offset + from) + SECTOR_BYTES - write.offset);
-    visit(from, to);
-    from = to;
-  }
-}
-
-function sectorOf(offset: number): number {
-  return offset - (offset % SECTOR_BYTES);
-}
-
-function resized(bytes: Uint8Array, length: number): Uint8Array {
-  const whole = new Uint8Array(length);
-  whole.set(bytes);
-  return whole;
 }
 
 function joined(parts: readonly Uint8Array[]): Uint8Array {
