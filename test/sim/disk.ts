@@ -6,6 +6,7 @@
  * `onBoundary`, which is told of every step that a crash can come before or after.
  */
 import type { Done, ReserveUse, SegmentInfo, SegmentStore } from "../../logfs/core/log/api.ts";
+import { assert } from "../../lib/assert.ts";
 import { SmfsError } from "../../lib/errors.ts";
 import type { Prng } from "../../lib/prng.ts";
 import { DiskImage, type PowerLoss, randomSurvival, SECTOR_BYTES, sectorOf } from "./disk-image.ts";
@@ -103,6 +104,11 @@ export class SimulatedDisk implements SegmentStore {
   }
 
   trim(segment: number, bytes: number): void {
+    const unused = this.image.read(segment).subarray(bytes);
+    assert(
+      unused.every((byte) => byte === 0),
+      "what is trimmed was never written",
+    );
     this.image.trim(segment, bytes);
     this.onBoundary(`segment ${segment} trimmed to ${bytes}`);
   }
