@@ -115,7 +115,7 @@ export class FileSegmentStore implements SegmentStore {
     if (more <= 0 && had !== undefined) return;
     if (more > this.quotaLeft()) throw noSpace(`${this.directory} would pass its quota`);
     if (had === undefined) this.make(segment, bytes);
-    else this.grow(this.files.get(segment).fd, had, bytes);
+    else this.grow(this.open(segment).fd, had, bytes);
     this.sizes.set(segment, bytes);
   }
 
@@ -145,11 +145,17 @@ export class FileSegmentStore implements SegmentStore {
 
   /** Zeros are written, not punched: the blocks stay taken whatever else wants them. */
   clear(segment: number, from: number): void {
-    const { fd } = this.files.get(segment);
     guard(`clearing segment ${segment}`, () => {
+      const { fd } = this.open(segment);
       writeZeros(fd, from, this.sizeOf(segment));
       fdatasyncSync(fd);
     });
+  }
+
+  trim(segment: number, bytes: number): void {
+    if (bytes >= this.sizeOf(segment)) return;
+    guard(`trimming segment ${segment}`, () => ftruncateSync(this.open(segment).fd, bytes));
+    this.sizes.set(segment, bytes);
   }
 
   write(segment: number, offset: number, parts: readonly Uint8Array[], done: Done): void {
@@ -185,7 +191,7 @@ export class FileSegmentStore implements SegmentStore {
   ): void {
     let file: OpenFile;
     try {
-      file = this.files.get(segment);
+      file = this.open(segment);
     } catch (error) {
       process.nextTick(done, error instanceof Error ? error : new Error(String(error)));
       return;
@@ -199,7 +205,7 @@ export class FileSegmentStore implements SegmentStore {
 
   readSync(segment: number, offset: number, length: number): Uint8Array {
     return guard(`reading segment ${segment} offset ${offset}`, () => {
-      const { fd } = this.files.get(segment);
+      const { fd } = this.open(segment);
       const bytes = new Uint8Array(this.clamp(segment, offset, length));
       let got = 0;
       while (got < bytes.length) {
@@ -264,6 +270,14 @@ export class FileSegmentStore implements SegmentStore {
     let used = this.reservedBytes;
     for (const bytes of this.sizes.values()) used += bytes;
     return Math.max(0, this.capacityBytes - used);
+  }
+
+  /** Throws `SmfsError` NOT_FOUND for a segment that was removed, or never was. */
+  private open(segment: number): OpenFile {
+    if (!this.sizes.has(segment)) {
+      throw new SmfsError("NOT_FOUND", `there is no segment ${segment}`);
+    }
+    return this.files.get(segment);
   }
 
   private sizeOf(segment: number): number {

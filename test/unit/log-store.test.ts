@@ -73,8 +73,21 @@ describe("segment files", () => {
   });
 
   test("a call on a segment that is not there fails through its callback", async () => {
-    expect((await written(7, 0, [bodyOf(10)]))?.message).toMatch(/ENOENT/);
-    expect(codeOf(() => store.readSync(7, 0, 10))).toBe("IO");
+    expect(await written(7, 0, [bodyOf(10)])).toMatchObject({ code: "NOT_FOUND" });
+    expect(codeOf(() => store.readSync(7, 0, 10))).toBe("NOT_FOUND");
+    await expect(read(7, 0, 10)).rejects.toMatchObject({ code: "NOT_FOUND" });
+  });
+
+  test("trim gives the end of the allocation back", async () => {
+    store.allocate(1, 2 ** 20);
+    await written(1, 0, [bodyOf(4096)]);
+    store.trim(1, 4096);
+    store.trim(1, 8192);
+    expect(store.list()).toEqual([{ segment: 1, bytes: 4096 }]);
+    expect(statSync(join(directory, "00000001.seg")).blocks * 512).toBeLessThan(2 ** 20);
+    expect(await read(1, 0, 8192)).toEqual(bodyOf(4096));
+    store.allocate(1, 8192);
+    expect((await read(1, 4096, 4096)).every((byte) => byte === 0)).toBe(true);
   });
 
   test("more segments than descriptors are kept open can all be read", async () => {

@@ -36,6 +36,16 @@ export interface SegmentInfo {
   readonly bytes: number;
 }
 
+/** A segment that is there, as its log knows it. */
+export interface LogSegment {
+  readonly segment: number;
+  readonly firstSequence: number;
+  /** Bytes of header and records; of the file, when it was sealed before this log was opened. */
+  readonly usedBytes: number;
+  /** Nothing is ever written to it again. */
+  readonly sealed: boolean;
+}
+
 /** Called once. `error` is null on success. */
 export type Done = (error: Error | null) => void;
 
@@ -54,10 +64,18 @@ export interface SegmentStore {
   allocate(segment: number, bytes: number): void;
   /** `from` onwards becomes zero and stays allocated as far as it was; durable when it returns. */
   clear(segment: number, from: number): void;
+  /**
+   * Gives back what is allocated from `bytes` on: nothing was ever written there. A crash may bring
+   * it back. Throws `SmfsError` IO.
+   */
+  trim(segment: number, bytes: number): void;
   write(segment: number, offset: number, parts: readonly Uint8Array[], done: Done): void;
   /** What was written to `segment` before the call is durable when `done` is called. */
   sync(segment: number, done: Done): void;
-  /** May give fewer bytes at the end of the file. Bytes are the caller's to keep. */
+  /**
+   * May give fewer bytes at the end of the file. Bytes are the caller's to keep. Fails NOT_FOUND when
+   * there is no such segment; one that is removed meanwhile is still read.
+   */
   read(
     segment: number,
     offset: number,
@@ -65,6 +83,7 @@ export interface SegmentStore {
     done: (error: Error | null, bytes: Uint8Array) => void,
   ): void;
   readSync(segment: number, offset: number, length: number): Uint8Array;
+  /** The file is gone, durably, when this returns; to this store it is gone even when this throws. */
   remove(segment: number): void;
   /**
    * Gives back `bytes` of the space that is kept, for an allocation that follows at once: so nobody
@@ -92,6 +111,8 @@ export interface LogReader {
   readonly id: Uint8Array;
   /** The newest record. Sequence 0 when the log is empty. */
   readonly head: Position;
+  /** Oldest record from which all records up to `head` are there; older ones may be gone. */
+  readonly firstSequence: number;
   readonly epoch: number;
   /** Where the next record will stand, unless it starts a segment. */
   readonly endAddress: Address;
@@ -104,7 +125,7 @@ export interface LogReader {
 
   /**
    * Bytes at an address, from memory while they are not on disk yet. `done` may be called before
-   * this returns when the bytes are in memory.
+   * this returns when the bytes are in memory. Fails NOT_FOUND when the segment was dropped.
    */
   read(
     address: Address,
@@ -113,14 +134,23 @@ export interface LogReader {
   ): void;
   /**
    * Whole records from `sequence` on, up to about `maxBytes` (at least one when there is one).
-   * They need not be durable yet. Same rule for `done`. Fails NOT_FOUND when they were cleaned away.
+   * They need not be durable yet. Same rule for `done`. Fails NOT_FOUND before `firstSequence`.
    */
   readRecords(
     sequence: number,
     maxBytes: number,
     done: (error: Error | null, records: RawRecord[]) => void,
   ): void;
-  /** The position of a record, to compare histories. null when it is not there. */
+  /**
+   * Whole records of one segment, from the one that stands at `address` (offset 0: the first) on;
+   * otherwise as `readRecords`. A sealed segment ends with its seal: nothing can be read behind it.
+   */
+  readRecordsAt(
+    address: Address,
+    maxBytes: number,
+    done: (error: Error | null, records: RawRecord[]) => void,
+  ): void;
+  /** The position of a record, to compare histories. null when it is not there, or not any more. */
   positionOf(
     sequence: number,
     done: (error: Error | null, position: Position | null) => void,
@@ -132,6 +162,18 @@ export interface LogReader {
   whenDurable(sequence: number, done: Done): void;
   /** Called after each append (also of a mirror's), written and durable advance. Gives a function that stops it. */
   subscribe(listener: () => void): () => void;
+}
+
+/** The segments of a log, for whoever finds out which of them nothing needs any more. */
+export interface LogSegments {
+  /** In ascending order, with gaps where segments were dropped. */
+  readonly segments: LogSegment[];
+  /**
+   * Removes segments before that of the newest checkpoint. What stood in them cannot be read from
+   * here on; reads under way end as they would have. Throws `SmfsError` IO when a file cannot be
+   * removed: it is forgotten all the same, and found again at the next opening.
+   */
+  drop(segments: readonly number[]): void;
 }
 
 export interface LogWriter extends LogReader {
@@ -147,6 +189,11 @@ export interface LogWriter extends LogReader {
     fill: (metadata: Uint8Array, at: Appended) => void,
     options?: AppendOptions,
   ): Appended;
+  /**
+   * Seals the segment that is written to: the next append starts one. Does nothing when it is sealed
+   * or holds no record. Throws as `append`.
+   */
+  sealSegment(): void;
   /** Raises the epoch: every later append of an older writer is refused here and at mirrors. */
   startEpoch(epoch: number, reason: number): Appended;
   /** Tells the log where the newest checkpoint stands, for the next segment's header. */
@@ -158,6 +205,8 @@ export interface LogWriter extends LogReader {
 
 /** Mirror side: takes records exactly as the primary wrote them. */
 export interface LogFollower extends LogReader {
+  /** Records up to here were durable at the writer, as a record that came here says. */
+  readonly vouchedSequence: number;
   /**
    * Verifies and appends one whole record at the address it carries. Throws `SmfsError`: DAMAGED
    * (checksums, bounds), NEWER_VERSION, OTHER_HISTORY (log id, chain, sequence), FENCED (epoch), NO_SPACE.

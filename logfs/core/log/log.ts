@@ -15,6 +15,8 @@ import type {
   AppendOptions,
   Done,
   LogFollower,
+  LogSegment,
+  LogSegments,
   LogWriter,
   Position,
   RawRecord,
@@ -25,7 +27,13 @@ import { Cut } from "./cut.ts";
 import { checkContinues } from "./follow.ts";
 import { EpochStart, KIND, RecordHeader } from "./format.ts";
 import type { SegmentUsage } from "./live.ts";
-import { ID_BYTES, type LogOptions, type ResolvedOptions, resolveOptions } from "./options.ts";
+import {
+  ID_BYTES,
+  type LogOptions,
+  PAGE_BYTES,
+  type ResolvedOptions,
+  resolveOptions,
+} from "./options.ts";
 import { Pipeline } from "./pipeline.ts";
 import { RecordReader } from "./reader.ts";
 import { readRecord, recordBytes } from "./record.ts";
@@ -49,13 +57,15 @@ export type Recovered =
 
 const NO_OPTIONS: AppendOptions = {};
 
-export class Log implements LogWriter, LogFollower {
+export class Log implements LogWriter, LogFollower, LogSegments {
   readonly id: Uint8Array;
+  vouchedSequence: number;
   private state: "open" | "being cut" | "closed" = "open";
   private fencedBy: string | null = null;
   /** Closing waits for a cut: it writes to the store, which goes to somebody else after the close. */
   private closeAfterCut: (() => void) | null = null;
   private readonly options: ResolvedOptions;
+  private readonly store: SegmentStore;
   private readonly counters = newCounters();
   private readonly listeners = new Set<() => void>();
   private readonly writer: Writer;
@@ -98,7 +108,9 @@ export class Log implements LogWriter, LogFollower {
     found: FoundLog,
   ) {
     this.options = resolveOptions(options);
+    this.store = store;
     this.id = found.logId.slice();
+    this.vouchedSequence = found.vouchedSequence;
     this.writer = new Writer(store, this.options, time, this.counters, found);
     const { tail, segments } = this.writer;
     const state = {
@@ -107,8 +119,10 @@ export class Log implements LogWriter, LogFollower {
       durableSequence: found.durableSequence,
     };
     const { counters } = this;
-    const notify = (): void => this.notify();
-    this.pipeline = new Pipeline(store, tail, time, counters, this.options, state, notify);
+    this.pipeline = new Pipeline(store, tail, time, counters, this.options, state, {
+      onProgress: () => this.notify(),
+      onSegmentDone: (segment) => this.trim(segment),
+    });
     this.reader = new RecordReader(store, tail, segments, this.counters);
     this.cut = new Cut(store, this.writer, this.reader);
     if (found.report.cutAt !== null) this.counters.tornTailsCut++;
@@ -143,9 +157,18 @@ export class Log implements LogWriter, LogFollower {
     return this.writer.checkpoint;
   }
 
-  /** Oldest record that is still there. */
   get firstSequence(): number {
     return this.writer.segments.firstSequence;
+  }
+
+  get segments(): LogSegment[] {
+    const { end, sealed, segments } = this.writer;
+    return segments.all.map(({ segment, firstSequence, usedBytes }) => ({
+      segment,
+      firstSequence,
+      usedBytes,
+      sealed: sealed || segment !== end.segment,
+    }));
   }
 
   get segmentCount(): number {
@@ -204,6 +227,44 @@ export class Log implements LogWriter, LogFollower {
     return at;
   }
 
+  sealSegment(): void {
+    this.refuseUnlessOpen();
+    if (!this.writer.sealEarly(this.durableSequence)) return;
+    this.pipeline.pump();
+    this.notify();
+  }
+
+  drop(segments: readonly number[]): void {
+    assert(this.state === "open", `the log is ${this.state}`);
+    const { checkpoint } = this;
+    for (const segment of segments) {
+      const isBehind = checkpoint !== null && segment < checkpoint.segment;
+      assert(isBehind, `segment ${segment} is not before the newest checkpoint's`);
+      this.dropOne(segment);
+    }
+  }
+
+  private dropOne(segment: number): void {
+    const usedBytes = this.writer.forget(segment);
+    if (usedBytes === undefined) return;
+    this.reader.forgetPlace();
+    this.store.remove(segment);
+    this.counters.segmentsDropped++;
+    this.counters.bytesDropped += usedBytes;
+  }
+
+  /** What a seal left of the last allocation goes back to the device. */
+  private trim(segment: number): void {
+    const usedBytes = this.writer.segments.usedBytes(segment) ?? 0;
+    try {
+      this.store.trim(segment, Math.ceil(usedBytes / PAGE_BYTES) * PAGE_BYTES);
+    } catch (error) {
+      // The space is lost to us until the segment is dropped; nothing else is.
+      if (!(error instanceof SmfsError)) throw error;
+      this.counters.trimsRefused++;
+    }
+  }
+
   /** A later term exists somewhere: from here on every append is refused as FENCED. */
   fence(reason: string): void {
     this.fencedBy = reason;
@@ -220,6 +281,7 @@ export class Log implements LogWriter, LogFollower {
     const header = readRecord(record);
     checkContinues(header, this.id, this.head, this.writer.expected);
     const at = this.writer.take(record, header);
+    this.vouchedSequence = Math.max(this.vouchedSequence, header.durableSequence);
     this.pipeline.pump();
     this.notify();
     return at;
@@ -246,6 +308,14 @@ export class Log implements LogWriter, LogFollower {
   ): void {
     if (sequence > this.head.sequence) done(null, []);
     else this.reader.readRecords(sequence, maxBytes, done);
+  }
+
+  readRecordsAt(
+    address: Address,
+    maxBytes: number,
+    done: (error: Error | null, records: RawRecord[]) => void,
+  ): void {
+    this.reader.readRecordsAt(address, maxBytes, done);
   }
 
   positionOf(
@@ -303,7 +373,7 @@ export class Log implements LogWriter, LogFollower {
   /**
    * Cuts every record behind `sequence`: a mirror whose tail did not become history. `setAside` gets
    * the records first, in order and in pieces; when it throws, nothing was cut. Appends are refused
-   * meanwhile. Fails with the log's failure, or NOT_FOUND when `sequence` was cleaned away.
+   * meanwhile. Fails with the log's failure, or NOT_FOUND when `sequence` is before `firstSequence`.
    */
   truncateTo(sequence: number, setAside: (records: RawRecord[]) => void, done: Done): void {
     assert(this.state === "open", `the log is ${this.state}`);

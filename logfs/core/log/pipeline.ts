@@ -29,6 +29,13 @@ export interface CommitLimits {
   readonly commitBytes: number;
 }
 
+export interface PipelineEvents {
+  /** `writtenSequence` or `durableSequence` advanced, or `failure` was set. */
+  readonly onProgress: () => void;
+  /** Everything in the segment is durable, and nothing is written to it any more. */
+  readonly onSegmentDone: (segment: number) => void;
+}
+
 export class Pipeline {
   writtenSequence: number;
   durableSequence: number;
@@ -48,6 +55,7 @@ export class Pipeline {
   private readonly time: Clock & Timers;
   private readonly counters: LogCounters;
   private readonly onProgress: () => void;
+  private readonly onSegmentDone: (segment: number) => void;
 
   constructor(
     store: SegmentStore,
@@ -56,7 +64,7 @@ export class Pipeline {
     counters: LogCounters,
     limits: CommitLimits,
     state: PipelineState,
-    onProgress: () => void,
+    events: PipelineEvents,
   ) {
     this.store = store;
     this.tail = tail;
@@ -66,7 +74,8 @@ export class Pipeline {
     this.writtenSequence = state.writtenSequence;
     this.durableSequence = state.durableSequence;
     this.limits = limits;
-    this.onProgress = onProgress;
+    this.onProgress = events.onProgress;
+    this.onSegmentDone = events.onSegmentDone;
     this.armTimer();
   }
 
@@ -133,6 +142,7 @@ export class Pipeline {
       if (!this.syncing) this.startSync();
       return false;
     }
+    this.onSegmentDone(this.segment);
     this.segment = segment;
     return true;
   }

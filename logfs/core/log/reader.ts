@@ -17,6 +17,7 @@ import {
   RECORD_HEADER_BYTES,
   recordBytes,
 } from "./record.ts";
+import { SEGMENT_HEADER_BYTES } from "./segment.ts";
 import type { Mark, SegmentTable } from "./segments.ts";
 import type { LogCounters } from "./statistics.ts";
 import type { TailBuffer } from "./tail.ts";
@@ -64,15 +65,14 @@ export class RecordReader {
     this.counters = counters;
   }
 
+  /** Records are not where they were. */
   forgetPlace(): void {
     this.resume = null;
   }
 
   read(address: Address, length: number, done: BytesDone): void {
     const used = this.segments.usedBytes(address.segment);
-    if (used === undefined) {
-      return done(new SmfsError("NOT_FOUND", `there is no segment ${address.segment}`), NOTHING);
-    }
+    if (used === undefined) return done(gone(address.segment), NOTHING);
     if (address.offset + length > used) {
       const message = `${length} bytes at ${describeAddress(address)} end past the log`;
       return done(new SmfsError("DAMAGED", message), NOTHING);
@@ -102,15 +102,24 @@ export class RecordReader {
     });
   }
 
-  /** The record `wanted` exists unless it was cleaned away. */
+  /** The record `wanted` is not behind the head. */
   readRecords(wanted: number, maxBytes: number, done: RecordsDone): void {
     const near = this.placeNear(wanted);
-    if (near === undefined) {
-      const first = this.segments.firstSequence;
-      const message = `record ${wanted} is gone; the log starts at ${first}`;
-      return done(new SmfsError("NOT_FOUND", message), []);
-    }
-    const { segment, offset } = near;
+    if (near !== undefined) return this.search(near, wanted, maxBytes, done);
+    const first = this.segments.firstSequence;
+    const message = `record ${wanted} is gone; the log can be read from record ${first} on`;
+    done(new SmfsError("NOT_FOUND", message), []);
+  }
+
+  readRecordsAt(address: Address, maxBytes: number, done: RecordsDone): void {
+    const { segment } = address;
+    if (this.segments.usedBytes(segment) === undefined) return done(gone(segment), []);
+    const offset = Math.max(address.offset, SEGMENT_HEADER_BYTES);
+    this.search({ segment, offset }, 0, maxBytes, done);
+  }
+
+  private search(from: Address, wanted: number, maxBytes: number, done: RecordsDone): void {
+    const { segment, offset } = from;
     const search = { wanted, maxBytes, done, found: [], foundBytes: 0, segment, offset };
     this.advance({ ...search, needBytes: RECORD_HEADER_BYTES });
   }
@@ -193,6 +202,9 @@ export class RecordReader {
 
   private finish(search: Search): void {
     if (search.found.length > 0) return search.done(null, search.found);
+    if (this.segments.usedBytes(search.segment) === undefined) {
+      return search.done(gone(search.segment), []);
+    }
     const what = `record ${search.wanted} is not where it should be`;
     search.done(new SmfsError("DAMAGED", `${describeAddress(search)}: ${what}`), []);
   }
@@ -207,6 +219,11 @@ function verifiedLength(bytes: Uint8Array, at: number): number {
   return recordBytes(header.metadataBytes, header.bodyBytes);
 }
 
+function gone(segment: number): SmfsError {
+  return new SmfsError("NOT_FOUND", `there is no segment ${segment}`);
+}
+
 function ioError(address: Address, cause: Error): SmfsError {
+  if (cause instanceof SmfsError && cause.code === "NOT_FOUND") return cause;
   return new SmfsError("IO", `read at ${describeAddress(address)}: ${cause.message}`, cause);
 }

@@ -1,9 +1,10 @@
 /**
  * Finding the end of a log after whatever happened to its machine.
  *
- * 1. Segments must be numbered without gaps and have headers that verify. Only trailing segments may
- *    be hollow (no header, or no record that verifies): they were allocated ahead, and nothing was
- *    written to them before everything in front was durable (`pipeline.ts`, rule 3).
+ * 1. Segments must have headers that verify, and be numbered without gaps from the newest checkpoint's
+ *    on: before it, some may have been dropped. Only trailing segments may be hollow (no header, or
+ *    no record that verifies): they were allocated ahead, and nothing was written to them before
+ *    everything in front was durable (`pipeline.ts`, rule 3).
  * 2. The last segment with records is scanned with its chain, parts included, up to the first record
  *    that does not verify.
  * 3. If anything behind vouches for that record, it was durable once: damage, and no log is opened.
@@ -57,6 +58,8 @@ export interface FoundLog {
   readonly sealed: boolean;
   /** Known to be on stable storage whatever the kernel still holds. */
   readonly durableSequence: number;
+  /** The newest record says that records up to here were durable where it was written. */
+  readonly vouchedSequence: number;
   readonly checkpoint: Address | null;
   readonly report: RecoveryReport;
 }
@@ -72,9 +75,9 @@ export function findLog(store: SegmentStore, settings: RecoverySettings): FoundL
   const listed = store.list();
   if (listed.length === 0) throw new SmfsError("NOT_FOUND", "there is no log here");
   const candidates = listed.map((info) => readCandidate(store, info));
-  refuseGaps(candidates);
   const last = lastWithRecords(store, candidates);
   const scan = scanLast(store, last.header, last.bytes);
+  refuseGaps(candidates, scan.checkpoint);
   const hollow = candidates.slice(last.index + 1);
   const endedEarly =
     isCutShort(last, scan, settings) || hollow.some((one) => isHeadOnly(one, settings));
@@ -129,12 +132,17 @@ function readCandidate(store: SegmentStore, info: SegmentInfo): Candidate {
   }
 }
 
-function refuseGaps(candidates: readonly Candidate[]): void {
-  candidates.forEach(({ segment }, index) => {
-    const before = candidates[index - 1];
-    if (before === undefined || segment === before.segment + 1) return;
-    throw new SmfsError("DAMAGED", `segment ${before.segment + 1} is missing`);
-  });
+/** What is dropped stands before the newest checkpoint's segment. */
+function refuseGaps(candidates: readonly Candidate[], checkpoint: Address | null): void {
+  const neededFrom = checkpoint?.segment ?? 1;
+  let before = 0;
+  for (const { segment } of candidates) {
+    if (segment !== before + 1 && segment > neededFrom) {
+      const missing = Math.max(before + 1, neededFrom);
+      throw new SmfsError("DAMAGED", `segment ${missing} is missing`);
+    }
+    before = segment;
+  }
 }
 
 interface LastSegment {
@@ -201,7 +209,9 @@ interface LastScan {
   readonly marks: Mark[];
   readonly end: ScanEnd;
   readonly head: (ChainLink & { readonly epoch: number }) | null;
+  /** The newest of the log: in this segment, or where its header says. */
   readonly checkpoint: Address | null;
+  readonly vouchedSequence: number;
   readonly sealed: boolean;
 }
 
@@ -209,7 +219,7 @@ function scanLast(store: SegmentStore, header: SegmentHeader, bytes: number): La
   const marks: Mark[] = [];
   let records = 0;
   let newest: ScannedRecord | null = null;
-  let checkpoint: Address | null = null;
+  let checkpoint = checkpointBefore(header);
   const visit = (record: ScannedRecord): boolean => {
     if (record.metadata() === null || record.body() === null) return false;
     const { segment, offset, header: found } = record;
@@ -227,10 +237,15 @@ function scanLast(store: SegmentStore, header: SegmentHeader, bytes: number): La
 }
 
 function summary(newest: ScannedRecord | null) {
-  if (newest === null) return { head: null, sealed: false };
-  const { sequence, epoch, headerChecksum, kind } = newest.header;
+  if (newest === null) return { head: null, sealed: false, vouchedSequence: 0 };
+  const { sequence, epoch, headerChecksum, kind, durableSequence } = newest.header;
   const head = { sequence, epoch, checksum: headerChecksum };
-  return { head, sealed: kind === KIND.seal };
+  return { head, sealed: kind === KIND.seal, vouchedSequence: durableSequence };
+}
+
+function checkpointBefore({ checkpointSegment, checkpointOffset }: SegmentHeader): Address | null {
+  if (checkpointSegment === 0) return null;
+  return { segment: checkpointSegment, offset: checkpointOffset };
 }
 
 /** Torn or damaged? Throws for damage. */
@@ -274,13 +289,10 @@ function assemble(
   scan: LastScan,
   report: RecoveryReport,
 ): FoundLog {
-  const { end, marks, sealed } = scan;
+  const { end, marks, sealed, checkpoint, vouchedSequence } = scan;
   const before = header.firstSequence - 1;
-  const { logId, checkpointSegment, checkpointOffset } = header;
-  const inHeader =
-    checkpointSegment === 0 ? null : { segment: checkpointSegment, offset: checkpointOffset };
   return {
-    logId,
+    logId: header.logId,
     segments: kept.map(({ segment, bytes, header: found }) => ({
       segment,
       bytes,
@@ -291,7 +303,8 @@ function assemble(
     end: { segment: end.segment, offset: end.offset },
     sealed,
     durableSequence: before,
-    checkpoint: scan.checkpoint ?? inHeader,
+    vouchedSequence,
+    checkpoint,
     report,
   };
 }
@@ -306,6 +319,7 @@ export function emptyLog(logId: Uint8Array): FoundLog {
     end: { segment: 1, offset: 0 },
     sealed: false,
     durableSequence: 0,
+    vouchedSequence: 0,
     checkpoint: null,
     report: {
       segments: 0,

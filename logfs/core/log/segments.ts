@@ -2,6 +2,9 @@
  * Which segments there are and where records start in them: the first sequence of each segment, and
  * within the segments used lately one mark per `MARK_BYTES`, from which a reader hops header to
  * header. Segments are in ascending order of number and of sequence.
+ *
+ * Where segments were dropped there are gaps. Records are found by sequence only in the last run of
+ * consecutive segments: before it nobody can say what stood in a gap.
  */
 import { assert } from "../../../lib/assert.ts";
 import type { Address } from "./api.ts";
@@ -26,13 +29,19 @@ interface Entry {
 
 export class SegmentTable {
   private readonly entries: Entry[] = [];
+  /** Index of the first entry of the last run without a gap. */
+  private runStart = 0;
 
   get count(): number {
     return this.entries.length;
   }
 
   get firstSequence(): number {
-    return this.entries[0]?.firstSequence ?? 1;
+    return this.entries[this.runStart]?.firstSequence ?? 1;
+  }
+
+  get all(): readonly Readonly<Entry>[] {
+    return this.entries;
   }
 
   numbers(): number[] {
@@ -42,6 +51,7 @@ export class SegmentTable {
   add(segment: number, firstSequence: number, usedBytes: number, marks: Mark[] = []): void {
     const last = this.entries.at(-1);
     assert(last === undefined || last.segment < segment, "segments are added in order");
+    if (last !== undefined && last.segment + 1 < segment) this.runStart = this.entries.length;
     this.entries.push({ segment, firstSequence, usedBytes, marks });
     const unmarked = this.entries.at(-1 - MARKED_SEGMENTS);
     if (unmarked !== undefined) unmarked.marks = [];
@@ -73,8 +83,9 @@ export class SegmentTable {
     return entry.firstSequence;
   }
 
-  /** A place at or before the record from which to hop; undefined when it was cleaned away. */
+  /** A place at or before the record from which to hop; undefined when it may be gone. */
   locate(sequence: number): (Address & Mark) | undefined {
+    if (sequence < this.firstSequence) return undefined;
     const entry = lastUpTo(this.entries, sequence, (one) => one.firstSequence);
     if (entry === undefined) return undefined;
     const { segment, firstSequence } = entry;
@@ -85,10 +96,30 @@ export class SegmentTable {
   /** Forgets what stands at `end` and behind. */
   truncate(end: Address): void {
     while ((this.entries.at(-1)?.segment ?? 0) > end.segment) this.entries.pop();
+    this.findRun();
     const last = this.entries.at(-1);
     assert(last !== undefined && last.segment === end.segment, "the new end is in no segment");
     last.usedBytes = end.offset;
     last.marks = last.marks.filter((mark) => mark.offset < end.offset);
+  }
+
+  /** The segment was dropped; false when it was not there. */
+  remove(segment: number): boolean {
+    const index = this.entries.findIndex((entry) => entry.segment === segment);
+    if (index < 0) return false;
+    this.entries.splice(index, 1);
+    this.findRun();
+    return true;
+  }
+
+  private findRun(): void {
+    let start = Math.max(0, this.entries.length - 1);
+    while (start > 0 && this.numberAt(start - 1) + 1 === this.numberAt(start)) start--;
+    this.runStart = start;
+  }
+
+  private numberAt(index: number): number {
+    return this.entries[index]?.segment ?? 0;
   }
 
   private find(segment: number): Entry | undefined {

@@ -8,6 +8,10 @@ export interface LogStatistics {
   /** With `syncs`: how many records shared one. */
   readonly recordsSynced: number;
   readonly segmentsSealed: number;
+  readonly segmentsDropped: number;
+  readonly bytesDropped: number;
+  /** Unused ends of sealed segments that the device did not take back. */
+  readonly trimsRefused: number;
   readonly refusedForSpace: number;
   readonly reserveReleases: number;
   /** At recovery. */
@@ -29,6 +33,9 @@ export function newCounters(): LogCounters {
     syncs: 0,
     recordsSynced: 0,
     segmentsSealed: 0,
+    segmentsDropped: 0,
+    bytesDropped: 0,
+    trimsRefused: 0,
     refusedForSpace: 0,
     reserveReleases: 0,
     tornTailsCut: 0,

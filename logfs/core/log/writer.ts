@@ -7,6 +7,7 @@
  * - Behind every record there is allocated room for the seal of its segment.
  * - A segment's header depends only on the records before it, so a mirror writes the same one.
  */
+import { assert } from "../../../lib/assert.ts";
 import { viewOf } from "../../../lib/codec.ts";
 import { SmfsError } from "../../../lib/errors.ts";
 import type { Clock } from "../../../lib/ports.ts";
@@ -104,6 +105,15 @@ export class Writer {
     this.space.ensure(segment + 1, SEGMENT_HEADER_BYTES + needed, right);
     if (!this.sealed) this.seal(right.durableSequence);
     this.startSegment(segment + 1);
+  }
+
+  /** Ends the segment before it is full. false: there was nothing to seal. Throws NO_SPACE. */
+  sealEarly(durableSequence: number): boolean {
+    const { segment, offset } = this.end;
+    if (this.sealed || offset === SEGMENT_HEADER_BYTES) return false;
+    this.space.ensure(segment, offset + SEAL_BYTES, { reserve: "freeing" });
+    this.seal(durableSequence);
+    return true;
   }
 
   private seal(durableSequence: number): void {
@@ -213,6 +223,15 @@ export class Writer {
     if (this.sealed) this.counters.segmentsSealed++;
     this.counters.recordsAppended++;
     this.counters.bytesAppended += length;
+  }
+
+  /** A segment that is about to go. Gives its bytes; undefined when it was not there. */
+  forget(segment: number): number | undefined {
+    const usedBytes = this.segments.usedBytes(segment);
+    assert(segment !== this.end.segment, "the segment that is written to stays");
+    this.segments.remove(segment);
+    this.live.forget(segment);
+    return usedBytes;
   }
 
   /** After the log was cut behind a record (`null`: behind none) that ends at `end`. */
