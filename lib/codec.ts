@@ -8,12 +8,25 @@
  * for a 40-byte header, generated code about 15 ns, and packets and requests are hot.
  *
  * 64-bit fields are JavaScript numbers and must stay below 2^53: `u64` refuses larger values on
- * decode. Where all 64 bits matter (kernel flags, handles), use two `u32`.
+ * decode. Where all 64 bits matter (kernel flags, handles), use two `u32`. Where somebody else may
+ * say anything and whoever reads it compares it with a limit far below 2^53 (file offsets), a
+ * `roundedU64` decodes what is larger as the nearest number that there is.
  */
 import { assert } from "./assert.ts";
 import { SmfsError } from "./errors.ts";
 
-type Kind = "u8" | "u16" | "u32" | "i32" | "u64" | "i64" | "f64" | "bytes" | "reserved";
+type Kind =
+  | "u8"
+  | "u16"
+  | "u32"
+  | "i32"
+  | "u64"
+  | "i64"
+  | "roundedU64"
+  | "roundedI64"
+  | "f64"
+  | "bytes"
+  | "reserved";
 
 export interface Field<T> {
   readonly kind: Kind;
@@ -33,6 +46,8 @@ export const u32 = field<number>("u32", 4);
 export const i32 = field<number>("i32", 4);
 export const u64 = field<number>("u64", 8);
 export const i64 = field<number>("i64", 8);
+export const roundedU64 = field<number>("roundedU64", 8);
+export const roundedI64 = field<number>("roundedI64", 8);
 export const f64 = field<number>("f64", 8);
 /** A fixed run of bytes; decoded as a view into the source, not a copy. */
 export const bytes = (size: number, doc: string): Field<Uint8Array> => ({
@@ -126,6 +141,8 @@ function encodeLine({ name, offset, size, kind }: Row): string {
       return `v.setFloat64(${at}, x.${name}, true);`;
     case "u64":
     case "i64":
+    case "roundedU64":
+    case "roundedI64":
       return `v.setUint32(${at}, x.${name} >>> 0, true); v.setInt32(${at} + 4, Math.floor(x.${name} / 4294967296), true);`;
     case "bytes":
       return `new Uint8Array(v.buffer, v.byteOffset + ${at}, ${size}).set(x.${name});`;
@@ -152,6 +169,10 @@ function decodeLine(structName: string, { name, offset, size, kind }: Row): stri
       return `const ${name} = v.getUint32(${at}, true) + v.getUint32(${at} + 4, true) * 4294967296; if (${name} > 9007199254740991) damaged(${label}, "is past 2^53");`;
     case "i64":
       return `const ${name} = v.getUint32(${at}, true) + v.getInt32(${at} + 4, true) * 4294967296; if (${name} > 9007199254740991 || ${name} < -9007199254740991) damaged(${label}, "is past 2^53");`;
+    case "roundedU64":
+      return `const ${name} = v.getUint32(${at}, true) + v.getUint32(${at} + 4, true) * 4294967296;`;
+    case "roundedI64":
+      return `const ${name} = v.getUint32(${at}, true) + v.getInt32(${at} + 4, true) * 4294967296;`;
     case "bytes":
       return `const ${name} = new Uint8Array(v.buffer, v.byteOffset + ${at}, ${size});`;
     case "reserved":

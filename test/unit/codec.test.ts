@@ -1,5 +1,15 @@
 import { expect, it } from "vitest";
-import { bytes, i64, reserved, struct, u16, u64, viewOf } from "../../lib/codec.ts";
+import {
+  bytes,
+  i64,
+  reserved,
+  roundedI64,
+  roundedU64,
+  struct,
+  u16,
+  u64,
+  viewOf,
+} from "../../lib/codec.ts";
 import { crc32c } from "../../lib/crc32c.ts";
 import { Heap } from "../../lib/heap.ts";
 import { Prng } from "../../lib/prng.ts";
@@ -48,6 +58,14 @@ it("a number past 2^53 is refused, not rounded", () => {
   const wrong = encoded();
   wrong[15] = 0xff;
   expect(() => Example.decode(viewOf(wrong), 0)).toThrow("Example.size is past 2^53");
+});
+
+it("a rounded number past 2^53 is the nearest that there is", () => {
+  const Wide = struct("Wide", { size: roundedU64("bytes"), time: roundedI64("seconds") });
+  const out = new Uint8Array(Wide.size).fill(0xff);
+  expect(Wide.decode(viewOf(out), 0)).toEqual({ size: 2 ** 64, time: -1 });
+  out[15] = 0x7f;
+  expect(Wide.decode(viewOf(out), 0).time).toBe(2 ** 63);
 });
 
 it("CRC-32C gives the check value of RFC 3720", () => {

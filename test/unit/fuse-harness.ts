@@ -21,6 +21,7 @@ export interface HeaderFields {
   readonly unique?: number;
   readonly node?: number;
   readonly pid?: number;
+  readonly uid?: number;
 }
 
 /** A request as the kernel lays it out (fuse_in_header, then the body). */
@@ -31,7 +32,7 @@ export function request(header: HeaderFields, ...body: number[][]): Uint8Array {
     ...u32(header.opcode), // opcode
     ...u64(header.unique ?? 2), // unique
     ...u64(header.node ?? 1), // nodeid
-    ...u32(1000), // uid
+    ...u32(header.uid ?? 1000), // uid
     ...u32(1000), // gid
     ...u32(header.pid ?? 77), // pid
     ...u16(0), // total_extlen
@@ -129,12 +130,15 @@ export const writeBody = (
 ];
 
 /** fuse_setattr_in, 88 bytes. */
-export function setattrBody(valid: number, set: { mode?: number; uid?: number; mtime?: number }) {
+export function setattrBody(
+  valid: number,
+  set: { mode?: number; uid?: number; mtime?: number; size?: number },
+) {
   return [
     u32(valid), // valid
     u32(0), // padding
     u64(0), // fh
-    u64(0), // size
+    u64(set.size ?? 0), // size
     [9, 9, 9, 9, 9, 9, 9, 0xff], // lock_owner
     u64(0), // atime
     u64(set.mtime ?? 0), // mtime

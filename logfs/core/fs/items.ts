@@ -266,7 +266,7 @@ export function setTime(
   time: Timestamp,
 ): void {
   assert(time.nanoseconds >= 0 && time.nanoseconds < 1e9, "nanoseconds are below a second");
-  item[`${which}Seconds`] = time.seconds;
+  item[`${which}Seconds`] = Math.max(-TIME_MAX_SECONDS, Math.min(time.seconds, TIME_MAX_SECONDS));
   item[`${which}Nanoseconds`] = time.nanoseconds;
 }
 
@@ -276,3 +276,6 @@ function tail(value: Uint8Array, what: string, at: number, length: number): Uint
   }
   return value.subarray(at, at + length);
 }
+/** Seconds from 1970 that a time may be away: what an item holds. Linux cuts times off likewise. */
+const TIME_MAX_SECONDS = Number.MAX_SAFE_INTEGER;
+

@@ -4,9 +4,21 @@
  *
  * Padding of what the kernel sends is read and ignored (later kernels give it a meaning); padding
  * of what we send is `reserved` and zero. Fields that use all 64 bits (lock owners) are never
- * interpreted and stand as bytes.
+ * interpreted and stand as bytes. File offsets and times come from applications, up to 2^63: rounded
+ * ones are past every limit of ours just as well.
  */
-import { bytes, i32, i64, reserved, struct, u16, u32, u64 } from "../../../lib/codec.ts";
+import {
+  bytes,
+  i32,
+  i64,
+  reserved,
+  roundedI64,
+  roundedU64,
+  struct,
+  u16,
+  u32,
+  u64,
+} from "../../../lib/codec.ts";
 
 export const KERNEL_MAJOR = 7;
 /** 7.31 (Linux 5.4) is the oldest spoken here: what came before lacks large requests. */
@@ -190,11 +202,11 @@ export const SetattrIn = struct("fuse_setattr_in", {
   valid: u32("FATTR bits of the fields that count"),
   padding: u32("-"),
   handle: u64("open handle, with FATTR_FH"),
-  size: u64("bytes"),
+  size: roundedU64("bytes"),
   lockOwner: bytes(8, "opaque"),
-  atime: i64("seconds"),
-  mtime: i64("seconds"),
-  ctime: i64("seconds"),
+  atime: roundedI64("seconds"),
+  mtime: roundedI64("seconds"),
+  ctime: roundedI64("seconds"),
   atimeNanos: u32("nanoseconds"),
   mtimeNanos: u32("nanoseconds"),
   ctimeNanos: u32("nanoseconds"),
@@ -255,7 +267,7 @@ export const ReleaseIn = struct("fuse_release_in", {
 /** fuse_read_in; fuse_write_in has the same layout with its own flags. */
 export const ReadWriteIn = struct("fuse_read_in", {
   handle: u64("handle"),
-  offset: u64("bytes"),
+  offset: roundedU64("bytes"),
   size: u32("bytes"),
   ioFlags: u32("FUSE_READ or FUSE_WRITE bits"),
   lockOwner: bytes(8, "opaque"),
@@ -304,15 +316,15 @@ export const AccessIn = struct("fuse_access_in", { mask: u32("access(2)"), paddi
 
 export const FallocateIn = struct("fuse_fallocate_in", {
   handle: u64("handle"),
-  offset: u64("bytes"),
-  length: u64("bytes"),
+  offset: roundedU64("bytes"),
+  length: roundedU64("bytes"),
   mode: u32("fallocate(2)"),
   padding: u32("-"),
 });
 
 export const LseekIn = struct("fuse_lseek_in", {
   handle: u64("handle"),
-  offset: u64("bytes"),
+  offset: roundedU64("bytes"),
   whence: u32("SEEK_DATA 3, SEEK_HOLE 4"),
   padding: u32("-"),
 });
