@@ -11,6 +11,7 @@ import {
   type AttributeChanges,
   type Caller,
   type DirectoryEntry,
+  type FilePosition,
   type FsStatistics,
   type MaybePromise,
   type OpenOptions,
@@ -194,6 +195,12 @@ export class NullFs implements Vfs {
     const { attributes } = this.nodeOf(handle);
     if (offset >= attributes.size) fail("ENXIO");
     return whence === 3 ? offset : attributes.size;
+  }
+
+  copyRange(_from: FilePosition, to: FilePosition, length: number): MaybePromise<number> {
+    const { attributes } = this.nodeOf(to.handle);
+    if (to.offset + length > attributes.size) this.resize(attributes.inode, to.offset + length);
+    return length;
   }
 
   fallocate(handle: number, offset: number, length: number, mode: number): MaybePromise<void> {

@@ -97,6 +97,13 @@ export interface OpenOptions {
   readonly execute?: boolean;
 }
 
+/** A place in an open file. */
+export interface FilePosition {
+  readonly handle: number;
+  /** Bytes. */
+  readonly offset: number;
+}
+
 /** Linux's renameat2 flags. */
 export const RENAME_NOREPLACE = 1;
 export const RENAME_EXCHANGE = 2;
@@ -174,6 +181,11 @@ export interface Vfs {
   /** Linux SEEK_DATA (3) and SEEK_HOLE (4); ENXIO past the end. */
   seek(handle: number, offset: number, whence: 3 | 4): MaybePromise<number>;
   fallocate(handle: number, offset: number, length: number, mode: number): MaybePromise<void>;
+  /**
+   * copy_file_range(2): gives the bytes copied, fewer than `length` at the end of the source or
+   * when the rest takes another call; 0 only at the end. Within one file the ranges must not overlap.
+   */
+  copyRange(from: FilePosition, to: FilePosition, length: number): MaybePromise<number>;
 
   /**
    * Calls `visit` for each entry behind `cookie` (0: from the start; "." and ".." are not

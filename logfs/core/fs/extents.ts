@@ -2,10 +2,8 @@
  * Extents: which stored block holds which bytes of a file.
  *
  * - Extents of one inode never overlap. Bytes between them, and behind the last, are zero.
- * - A stored block is written once. Cutting leaves it where it is: what remains of the extent keeps
- *   pointing into it (`skip`, `length`), and only the bytes cut away are freed. So the bytes that
- *   all extents cover, and the bytes of the log that are alive, are always the same number.
- * - A change of many extents is bounded: `cutRange` stops after `budget` of them and says where.
+ * - A stored block is written once, and stays where it is while any extent points into it
+ *   (`cutting.ts`). More than one file may: `sharing.ts`.
  */
 import { assert } from "../../../lib/assert.ts";
 import { crc32c } from "../../../lib/crc32c.ts";
@@ -45,60 +43,6 @@ export function visitExtents(
 
 function placed(start: number, value: Uint8Array): PlacedExtent {
   return Object.assign(decodeExtent(value), { start });
-}
-
-export interface Cut {
-  /** Bytes of extents taken away. */
-  readonly bytes: number;
-  /** [from, end) holds no extent any more; less than `to` when the budget ran out. */
-  readonly end: number;
-}
-
-/** Takes [from, to) out of the file: those bytes are a hole afterwards. At most `budget` extents. */
-export function cutRange(
-  transaction: Transaction,
-  inode: number,
-  from: number,
-  to: number,
-  budget: number,
-): Cut {
-  const overlapped: PlacedExtent[] = [];
-  let end = to;
-  visitExtents(transaction, inode, from, to, (extent) => {
-    if (overlapped.length < budget) return overlapped.push(extent) > 0;
-    end = extent.start;
-    return false;
-  });
-  let bytes = 0;
-  for (const extent of overlapped) bytes += cutExtent(transaction, inode, extent, from, to);
-  transaction.adjust({ dataBytes: -bytes });
-  return { bytes, end };
-}
-
-/** Gives the bytes cut. */
-function cutExtent(
-  transaction: Transaction,
-  inode: number,
-  extent: PlacedExtent,
-  from: number,
-  to: number,
-): number {
-  const high = keyOf(inode, ITEM.extent);
-  const { start, skip } = extent;
-  const cutStart = Math.max(start, from);
-  const cutEnd = Math.min(start + extent.length, to);
-  if (cutStart > start) {
-    transaction.put(high, start, encodeExtent({ ...extent, length: cutStart - start }));
-  } else {
-    transaction.delete(high, start);
-  }
-  const length = start + extent.length - cutEnd;
-  if (length > 0) {
-    const rest = { ...extent, skip: skip + cutEnd - start, length };
-    transaction.put(high, cutEnd, encodeExtent(rest));
-  }
-  transaction.free(extent.segment, extent.offset + skip + cutStart - start, cutEnd - cutStart);
-  return cutEnd - cutStart;
 }
 
 /**

@@ -17,6 +17,7 @@ import {
   type Attributes,
   type Caller,
   type DirectoryEntry,
+  type FilePosition,
   type FsStatistics,
   type MaybePromise,
   NAME_MAX,
@@ -79,11 +80,12 @@ export class FileSystem implements Vfs {
 
   /** Monotonic counts, and three gauges: openHandles, heldInodes, orphans. */
   get statistics() {
-    const { operations, readBytes, writtenBytes, checksumFailures } = this.counters;
+    const { operations, readBytes, writtenBytes, sharedBytes, checksumFailures } = this.counters;
     return {
       operations: { ...operations },
       readBytes,
       writtenBytes,
+      sharedBytes,
       checksumFailures,
       openHandles: this.files.count,
       heldInodes: this.used.held,
@@ -265,6 +267,11 @@ export class FileSystem implements Vfs {
   fallocate(handle: number, offset: number, length: number, mode: number): MaybePromise<void> {
     this.counters.count("fallocate");
     return this.files.fallocate(handle, { offset, length, mode });
+  }
+
+  copyRange(from: FilePosition, to: FilePosition, length: number): MaybePromise<number> {
+    this.counters.count("copyRange");
+    return this.files.copyRange(from, to, length);
   }
 
   readdir(

@@ -32,6 +32,8 @@ export const ITEM = {
   orphan: 6,
   /** Under inode 0: low is an inode whose extents past its size are still being removed. */
   truncation: 7,
+  /** Under `SHARED_BASE` + segment: low is the offset of a stored block with more than one owner. */
+  shared: 8,
 } as const;
 export type ItemKind = (typeof ITEM)[keyof typeof ITEM];
 
@@ -58,8 +60,26 @@ export function kindOf(high: number): number {
 export const ORPHANS = keyOf(0, ITEM.orphan);
 export const TRUNCATIONS = keyOf(0, ITEM.truncation);
 
+/** Shared blocks stand behind every inode: their keys are addresses, not inodes. */
+const SHARED_BASE = 2 ** 48;
+
+/** The `high` of the shared blocks of a segment. */
+export function sharedKey(segment: number): number {
+  return (SHARED_BASE + segment) * KINDS_PER_INODE + ITEM.shared;
+}
+
+/** The segment of a key that `sharedKey` made; undefined for any other. */
+export function sharedSegmentOf(high: number): number | undefined {
+  const inode = inodeOf(high);
+  return inode >= SHARED_BASE && kindOf(high) === ITEM.shared ? inode - SHARED_BASE : undefined;
+}
+
 /** `flags` of an inode: a truncation item exists, so extents past `size` are dead. */
 export const FLAG_TRUNCATING = 1;
+/** Some of its extents point, or once pointed, into blocks that others own too. */
+export const FLAG_SHARED = 2;
+/** Made without a name (O_TMPFILE), and may still get its first one. */
+export const FLAG_UNNAMED = 4;
 
 export const InodeItem = struct("InodeItem", {
   mode: u32("type and permission bits, as st_mode"),
@@ -69,7 +89,7 @@ export const InodeItem = struct("InodeItem", {
   uid: u32("owner"),
   gid: u32("group"),
   device: u32("major and minor of a device node, Linux's new_encode_dev; 0 otherwise"),
-  flags: u32("bit 0: a truncation is pending"),
+  flags: u32("bit 0: a truncation is pending; bit 1: has shared blocks; bit 2: never had a name"),
   size: u64("bytes; of a directory its entries × 32; of a symlink its target's bytes"),
   allocatedBytes: u64("sum of the extents' lengths"),
   accessedSeconds: i64("last access (set by utimens and at creation only)"),
@@ -111,6 +131,12 @@ export const ExtentItem = struct("ExtentItem", {
   length: u32("bytes of the part used: the file's bytes [low, low + length)"),
 });
 export type ExtentItem = Infer<typeof ExtentItem>;
+
+export const SharedOwner = struct("SharedOwner", {
+  inode: u64("a file with extents in the block"),
+  start: i64("file offset at which byte 0 of the block stands or would stand"),
+});
+export type SharedOwner = Infer<typeof SharedOwner>;
 
 export const TruncationItem = struct("TruncationItem", {
   size: u64("extents from here on are dead; equals the inode's size"),
@@ -221,6 +247,24 @@ export function decodeTruncation(value: Uint8Array): number {
   return TruncationItem.decode(viewOf(value), 0).size;
 }
 
+/** The value of a shared block: its owners, one after the other. */
+export function encodeOwners(owners: readonly SharedOwner[]): Uint8Array {
+  const bytes = new Uint8Array(owners.length * SharedOwner.size);
+  const view = viewOf(bytes);
+  for (const [i, owner] of owners.entries()) SharedOwner.encode(view, i * SharedOwner.size, owner);
+  return bytes;
+}
+
+/** Throws `SmfsError` DAMAGED for a length that is no number of owners. */
+export function decodeOwners(value: Uint8Array): SharedOwner[] {
+  if (value.length % SharedOwner.size !== 0) {
+    throw new SmfsError("DAMAGED", `a shared block's item of ${value.length} bytes`);
+  }
+  const view = viewOf(value);
+  const count = value.length / SharedOwner.size;
+  return Array.from({ length: count }, (_, i) => SharedOwner.decode(view, i * SharedOwner.size));
+}
+
 export interface NewInode {
   readonly mode: number;
   readonly uid: number;
@@ -260,6 +304,9 @@ export function timestampOf(micros: number): Timestamp {
   return { seconds, nanoseconds: (micros - seconds * 1_000_000) * 1000 };
 }
 
+/** Seconds from 1970 that a time may be away: what an item holds. Linux cuts times off likewise. */
+const TIME_MAX_SECONDS = Number.MAX_SAFE_INTEGER;
+
 export function setTime(
   item: InodeItem,
   which: "accessed" | "modified" | "changed" | "born",
@@ -276,6 +323,3 @@ function tail(value: Uint8Array, what: string, at: number, length: number): Uint
   }
   return value.subarray(at, at + length);
 }
-/** Seconds from 1970 that a time may be away: what an item holds. Linux cuts times off likewise. */
-const TIME_MAX_SECONDS = Number.MAX_SAFE_INTEGER;
-

@@ -4,11 +4,13 @@
  *
  * A request that takes more than one record is a chain of operations: each gives how far it came.
  */
+import { concatBytes } from "../../../lib/bytes.ts";
 import { fail } from "../../../lib/errors.ts";
 import {
   type Attributes,
   type Caller,
   FALLOC_PUNCH_HOLE,
+  type FilePosition,
   type MaybePromise,
   type OpenOptions,
   type SyncLevel,
@@ -16,6 +18,7 @@ import {
 } from "../vfs.ts";
 import type { Transaction, Volume } from "./api.ts";
 import type { AttributesChanged } from "./attributes.ts";
+import { copyPart, type CopyRequest } from "./copying.ts";
 import type { Driver, Space } from "./driver.ts";
 import { Handles } from "./handles.ts";
 import { chain } from "./maybe.ts";
@@ -143,6 +146,43 @@ export class OpenFiles {
     const isPlain = request.mode === 0;
     if (isPlain && request.length > this.volume.space().freeBytes) fail("ENOSPC");
     return this.allocateFrom(writer, request);
+  }
+
+  /** EBADF for a source that is not open for reading, and for a target that appends or is not open for writing. */
+  copyRange(from: FilePosition, to: FilePosition, length: number): MaybePromise<number> {
+    const { inode: source } = this.handles.readable(from.handle);
+    const target = this.handles.writable(to.handle);
+    if (target.append) fail("EBADF");
+    if (!(from.offset >= 0) || !(length >= 0)) fail("EINVAL");
+    const offsets = { sourceOffset: from.offset, targetOffset: to.offset };
+    return this.copyFrom({ source, target, length, ...offsets });
+  }
+
+  private copyFrom(request: CopyRequest): MaybePromise<number> {
+    const { source, target } = request;
+    const changed = this.volume.change((transaction) =>
+      copyPart(transaction, request, this.driver.now()),
+    );
+    return chain(changed, ({ value, sequence }) => {
+      if (value === PENDING) {
+        return chain(this.driver.finishTruncation(target.inode), () => this.copyFrom(request));
+      }
+      if (value.kind === "crowded") return this.copyBytes(request, value.bytes);
+      this.driver.touched(sequence, source, target.inode);
+      this.counters.sharedBytes += value.bytes;
+      return this.driver.settled(value.bytes, sequence, this.driver.sync.floor);
+    });
+  }
+
+  /** At most a block of them. */
+  private copyBytes(request: CopyRequest, length: number): MaybePromise<number> {
+    const { source, sourceOffset, target, targetOffset } = request;
+    return chain(this.readFrom(source, sourceOffset, length, []), (pieces) => {
+      const data = concatBytes(pieces);
+      if (data.length === 0) return 0;
+      const written = this.writeFrom(target, targetOffset, data, this.driver.sync.floor);
+      return chain(written, () => data.length);
+    });
   }
 
   /** Opens what `operation` made or found; a handle whose record cannot reach its level is closed again. */

@@ -10,7 +10,7 @@ import { setTime } from "./items.ts";
 import type { Timestamp } from "../vfs.ts";
 import { EMPTY } from "../../../lib/bytes.ts";
 import type { Transaction } from "./api.ts";
-import { cutRange } from "./extents.ts";
+import { cutRange } from "./cutting.ts";
 import { loadInode, updateInode } from "./inodes.ts";
 import { decodeXattr, ITEM, keyOf, LOW_END, ORPHANS, TRUNCATIONS } from "./items.ts";
 import { isDirectory, S_IFLNK, typeOf } from "./modes.ts";
@@ -56,7 +56,7 @@ export function collectOrphan(transaction: Transaction, inode: number, isUsed: I
 /** Removes up to about `budget` items of an inode without a name; true when all are gone. */
 function removeItems(transaction: Transaction, inode: number, budget: number): boolean {
   const item = loadInode(transaction, inode);
-  const cut = cutRange(transaction, inode, 0, LOW_END, budget);
+  const cut = cutRange(transaction, { inode, flags: item.flags }, 0, LOW_END, budget);
   if (cut.end < LOW_END || !removeXattrs(transaction, inode, budget)) {
     updateInode(transaction, inode, (left) => (left.allocatedBytes -= cut.bytes));
     return false;

@@ -24,6 +24,7 @@ const NO_OPERATIONS: Record<OperationName, number> = {
   fsync: 0,
   seek: 0,
   fallocate: 0,
+  copyRange: 0,
   readdir: 0,
   getxattr: 0,
   setxattr: 0,
@@ -40,6 +41,8 @@ export class FsCounters {
   /** Given to readers, holes included. */
   readBytes = 0;
   writtenBytes = 0;
+  /** Copied by sharing blocks. */
+  sharedBytes = 0;
   /** Stored blocks whose bytes did not match their checksum: the read failed. */
   checksumFailures = 0;
 

@@ -8,7 +8,7 @@
  */
 import { fail } from "../../../lib/errors.ts";
 import type { Transaction } from "./api.ts";
-import { cutRange } from "./extents.ts";
+import { cutRange } from "./cutting.ts";
 import { loadInode, storeInode } from "./inodes.ts";
 import {
   encodeTruncation,
@@ -57,7 +57,8 @@ export function resize(
 
 /** Removes up to a batch of extents behind `item.size`, and keeps the mark right. */
 function cutTail(transaction: Transaction, inode: number, item: InodeItem): void {
-  const cut = cutRange(transaction, inode, item.size, LOW_END, BATCH_ITEMS);
+  const file = { inode, flags: item.flags };
+  const cut = cutRange(transaction, file, item.size, LOW_END, BATCH_ITEMS);
   item.allocatedBytes -= cut.bytes;
   if (cut.end < LOW_END) {
     item.flags |= FLAG_TRUNCATING;

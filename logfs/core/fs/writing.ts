@@ -6,7 +6,8 @@ import { fail } from "../../../lib/errors.ts";
 import { FALLOC_KEEP_SIZE, FALLOC_PUNCH_HOLE, FALLOC_ZERO_RANGE, type Timestamp } from "../vfs.ts";
 import { withoutSetId } from "./access.ts";
 import type { ItemView, Transaction } from "./api.ts";
-import { type Cut, cutRange, storeExtents, visitExtents } from "./extents.ts";
+import { type Cut, cutRange } from "./cutting.ts";
+import { storeExtents, visitExtents } from "./extents.ts";
 import { loadInode, storeInode, touchContents } from "./inodes.ts";
 import type { InodeItem } from "./items.ts";
 import {
@@ -66,16 +67,18 @@ function overwrite(
   from: number,
   to: number,
 ): Cut {
-  if (from >= item.size) return { bytes: 0, end: to };
-  return cutRange(transaction, inode, from, to, BATCH_ITEMS);
+  if (from >= item.size) return { bytes: 0, end: to, cost: 0 };
+  return cutRange(transaction, { inode, flags: item.flags }, from, to, BATCH_ITEMS);
 }
 
-function checkRange(offset: number, length: number): void {
+/** EINVAL before the file, EFBIG past 2^53 − 1. */
+export function checkRange(offset: number, length: number): void {
   if (!(offset >= 0)) fail("EINVAL");
   if (offset + length > FILE_SIZE_MAX) fail("EFBIG");
 }
 
-function noteChange(item: InodeItem, writer: Writer, now: Timestamp): void {
+/** What a change of its contents does to an inode: its times, its set-id bits. */
+export function noteChange(item: InodeItem, writer: Writer, now: Timestamp): void {
   touchContents(item, now);
   if (writer.privilege === "user") item.mode = withoutSetId(item.mode, "mayKeepGroup");
 }
@@ -116,7 +119,7 @@ export function allocatePart(
   if (mustFinish(item, size)) return PENDING;
   let done = end;
   if ((mode & (FALLOC_PUNCH_HOLE | FALLOC_ZERO_RANGE)) !== 0) {
-    const cut = cutRange(transaction, inode, offset, end, BATCH_ITEMS);
+    const cut = cutRange(transaction, { inode, flags: item.flags }, offset, end, BATCH_ITEMS);
     item.allocatedBytes -= cut.bytes;
     done = cut.end;
   }

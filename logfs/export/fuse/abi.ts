@@ -69,6 +69,7 @@ export const OPCODES = {
   READDIRPLUS: 44,
   RENAME2: 45,
   LSEEK: 46,
+  COPY_FILE_RANGE: 47,
 } as const;
 
 export type OpcodeName = keyof typeof OPCODES;
@@ -330,6 +331,16 @@ export const LseekIn = struct("fuse_lseek_in", {
 });
 
 export const LseekOut = struct("fuse_lseek_out", { offset: u64("bytes") });
+
+export const CopyFileRangeIn = struct("fuse_copy_file_range_in", {
+  handle: u64("handle read from"),
+  offset: u64("bytes"),
+  targetNode: u64("inode"),
+  targetHandle: u64("handle written to"),
+  targetOffset: u64("bytes"),
+  length: u64("bytes"),
+  flags: u64("none yet"),
+});
 
 export const ForgetIn = struct("fuse_forget_in", { lookups: u64("count to take off") });
 

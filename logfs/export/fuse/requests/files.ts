@@ -1,4 +1,4 @@
-/** Open files: OPEN, CREATE, READ, WRITE, RELEASE, FSYNC, FALLOCATE, LSEEK. */
+/** Open files: OPEN, CREATE, READ, WRITE, RELEASE, FSYNC, FALLOCATE, LSEEK, COPY_FILE_RANGE. */
 import { fail } from "../../../../lib/errors.ts";
 import type { Attributes, OpenOptions, SyncRequest } from "../../../core/vfs.ts";
 import * as abi from "../abi.ts";
@@ -113,4 +113,16 @@ export const lseek = operation<number>({
     return vfs.seek(handle, offset, whence);
   },
   encode: (_context, reply, offset) => reply.put(abi.LseekOut, { offset }),
+});
+
+export const copyFileRange = operation<number>({
+  run({ vfs }, request) {
+    const { handle, offset, targetHandle, targetOffset, length, flags } = request.take(
+      abi.CopyFileRangeIn,
+    );
+    if (flags !== 0) fail("EINVAL");
+    const target = { handle: targetHandle, offset: targetOffset };
+    return vfs.copyRange({ handle, offset }, target, length);
+  },
+  encode: (_context, reply, size) => reply.put(abi.WriteOut, { size }),
 });

@@ -38,6 +38,7 @@ const SERVED: Partial<Record<OpcodeName, Operation<unknown>>> = {
   FSYNCDIR: files.fsync,
   FALLOCATE: files.fallocate,
   LSEEK: files.lseek,
+  COPY_FILE_RANGE: files.copyFileRange,
   READDIR: directories.readdir,
   READDIRPLUS: directories.readdirplus,
   SETXATTR: xattrs.setxattr,
