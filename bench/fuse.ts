@@ -6,15 +6,11 @@
  * programs do. Rounds take turns between the targets, and the best round of each counts, because
  * what disturbs a measurement only ever slows it down.
  */
-import { type ChildProcess, spawn } from "node:child_process";
-import { once } from "node:events";
 import * as fs from "node:fs";
 import { tmpdir } from "node:os";
-import { extname, join } from "node:path";
-import { createInterface } from "node:readline";
-import { fileURLToPath } from "node:url";
-import { SmfsError } from "../lib/errors.ts";
+import { join } from "node:path";
 import { dropCachedPages } from "../sys/page-cache.ts";
+import { startNull, startSmfs } from "./servers.ts";
 
 export interface FuseBenchOptions {
   /** A directory to measure as it is, instead of a store made and mounted for the occasion. */
@@ -46,7 +42,7 @@ const IO_BYTES = 2 ** 20;
 const SMALL_BYTES = 4096;
 const BLOCK = Buffer.alloc(IO_BYTES, 0x5a);
 
-interface Target {
+interface Measured {
   readonly name: string;
   readonly directory: string;
   stop(): Promise<void>;
@@ -55,9 +51,9 @@ interface Target {
 export async function run(options: FuseBenchOptions = {}) {
   const { bytes = 256 * 2 ** 20, files = 2000, rounds = 3 } = options;
   const place = fs.mkdtempSync(join(tmpdir(), "smfs-bench-"));
-  const targets: Target[] = [];
+  const targets: Measured[] = [];
   try {
-    targets.push(await nullServer(place), await smfsTarget(place, options.directory));
+    targets.push(await startNull(place), await smfsTarget(place, options.directory));
     targets.push({ name: "local", directory: place, stop: async () => {} });
     const best = measureAll(targets, bytes, files, rounds);
     const ratios = {
@@ -71,7 +67,7 @@ export async function run(options: FuseBenchOptions = {}) {
   }
 }
 
-function measureAll(targets: readonly Target[], bytes: number, files: number, rounds: number) {
+function measureAll(targets: readonly Measured[], bytes: number, files: number, rounds: number) {
   const best: Record<string, Rates> = {};
   for (let round = 0; round < rounds; round++) {
     for (const { name, directory } of targets) {
@@ -165,48 +161,7 @@ function create(path: string): void {
   fs.closeSync(fd);
 }
 
-/** A module of this build or, run from source, of this source tree. */
-function script(path: string): string {
-  const extension = extname(fileURLToPath(import.meta.url));
-  return fileURLToPath(new URL(path + extension, import.meta.url));
-}
-
-async function nullServer(place: string): Promise<Target> {
-  const directory = join(place, "null");
-  fs.mkdirSync(directory);
-  return start("null", directory, [script("./main"), "fuse-null", directory]);
-}
-
-async function smfsTarget(place: string, given: string | undefined): Promise<Target> {
+async function smfsTarget(place: string, given: string | undefined): Promise<Measured> {
   if (given !== undefined) return { name: "smfs", directory: given, stop: async () => {} };
-  const store = join(place, "store");
-  const directory = join(place, "smfs");
-  fs.mkdirSync(directory);
-  const made = child([script("../cli/main"), "mkfs", store]);
-  const [code] = (await once(made, "exit")) as [number | null];
-  if (code !== 0) throw new SmfsError("IO", `mkfs of a store in ${place} failed`);
-  return start("smfs", directory, [script("../cli/main"), "mount", store, directory]);
-}
-
-function child(args: readonly string[]): ChildProcess {
-  return spawn(process.execPath, [...process.execArgv, ...args], {
-    stdio: ["ignore", "pipe", "inherit"],
-    env: { ...process.env, UV_THREADPOOL_SIZE: "12" },
-  });
-}
-
-/** The server's first line of output says that it serves. */
-async function start(name: string, directory: string, args: readonly string[]): Promise<Target> {
-  const server = child([...args]);
-  const exited = once(server, "exit");
-  const output = server.stdout;
-  if (output === null) throw new SmfsError("IO", `the ${name} server has no output`);
-  const said = once(createInterface({ input: output }), "line");
-  const first = await Promise.race([said, exited.then(() => undefined)]);
-  if (first === undefined) throw new SmfsError("IO", `the ${name} server did not start`);
-  const stop = async (): Promise<void> => {
-    server.kill("SIGTERM");
-    await exited;
-  };
-  return { name, directory, stop };
+  return startSmfs(place);
 }

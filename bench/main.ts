@@ -46,6 +46,69 @@ program
     await serveNull(directory);
   });
 
+interface PeersFlags {
+  readonly peer: readonly string[];
+  readonly gluster?: true;
+  readonly dir?: string;
+  readonly disk?: string;
+  readonly rounds: string;
+  readonly files: string;
+  readonly fioDir?: string;
+  readonly only?: string;
+  readonly json?: true;
+}
+
+program
+  .command("peers")
+  .description("smfs beside passthrough_hp and GlusterFS, over the same backing store")
+  .option(
+    "--peer <name=path>",
+    "passthrough_hp=PATH; may be repeated",
+    (one, all: string[]) => [...all, one],
+    [],
+  )
+  .option("--gluster", "GlusterFS with one brick (root; glusterfs-server)")
+  .option("--dir <directory>", "backing store; default /dev/shm")
+  .option(
+    "--disk <directory>",
+    "backing store of what syncs, and of GlusterFS; default: temporary files'",
+  )
+  .option("--rounds <count>", "of which the median counts", "4")
+  .option("--files <count>", "of the metadata workloads", "10000")
+  .option("--fio-dir <directory>", "take fio's job files from here")
+  .option("--only <text>", "only workloads whose name contains this")
+  .option("--json", "one JSON object")
+  .action(async (flags: PeersFlags) => {
+    const { run, table } = await import("./peers.ts");
+    const { lacking, ...result } = await run(peersOptions(flags));
+    for (const what of lacking) process.stderr.write(`lacks ${what}\n`);
+    if (flags.json) report({ ...result, lacking }, true);
+    else process.stdout.write(table(result.comparisons));
+  });
+
+function peersOptions({ peer, gluster, dir, disk, fioDir, only, rounds, files }: PeersFlags) {
+  const prefix = "passthrough_hp=";
+  const passthrough = peer.find((one) => one.startsWith(prefix))?.slice(prefix.length);
+  return {
+    gluster: gluster === true,
+    rounds: Number(rounds),
+    files: Number(files),
+    ...(passthrough === undefined ? {} : { passthrough }),
+    ...(dir === undefined ? {} : { directory: dir }),
+    ...(disk === undefined ? {} : { disk }),
+    ...(fioDir === undefined ? {} : { fioDirectory: fioDir }),
+    ...(only === undefined ? {} : { only }),
+  };
+}
+
+program
+  .command("meta-worker", { hidden: true })
+  .description("one client process of the metadata workloads")
+  .action(async () => {
+    const { serveMetadata } = await import("./metadata.ts");
+    serveMetadata();
+  });
+
 program
   .command("transport")
   .description("goodput of the embedded transport, beside a bare blast of datagrams")
