@@ -1,5 +1,6 @@
 /**
- * Exit codes and how a command ends. 0 done; 1 it ran and the answer is no (damage found, promise not
+ * Exit codes and how a command ends. `fsck` has those of fsck(8), `mirror status --check` those of
+ * Nagios; all others: 0 done; 1 it ran and the answer is no (damage found, promise not
  * kept); 64 wrong usage (sysexits.h EX_USAGE); 69 something needed is not there; 70 a bug of ours;
  * 74 input or output failed; 77 no permission; 78 the configuration is wrong.
  */
@@ -14,6 +15,17 @@ export const EXIT = {
   io: 74,
   permission: 77,
   config: 78,
+};
+
+/** fsck(8): what scripts and init systems expect of a file-system check. */
+export const FSCK_EXIT = {
+  clean: 0,
+  corrected: 1,
+  /** Errors are left; those that could be corrected may have been. */
+  uncorrected: 4,
+  /** It could not be checked: it is not there, in use, or cannot be read. */
+  failed: 8,
+  usage: 16,
 };
 
 const CODE_OF: Record<ErrorCode, number> = {
@@ -34,6 +46,7 @@ const CODE_OF: Record<ErrorCode, number> = {
   NOT_PERMITTED: EXIT.permission,
   TOO_LARGE: EXIT.usage,
   NOT_FOUND: EXIT.unavailable,
+  EXISTS: EXIT.no,
 };
 
 /** Prints what went wrong in one sentence (with the stack only for a bug) and sets the exit code. */

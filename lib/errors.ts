@@ -56,6 +56,7 @@ const CODES = {
   UNSUPPORTED: "EOPNOTSUPP",
   TOO_LARGE: "E2BIG",
   NOT_FOUND: "ENOENT",
+  EXISTS: "EEXIST",
   /** The operating system does not let this user do it. */
   NOT_PERMITTED: "EPERM",
 } as const satisfies Record<string, ErrnoName>;

@@ -43,9 +43,13 @@ export class NodeCache {
     slot.chargedBytes = 0;
   }
 
-  /** Forgets every slot: the tree they belong to is no longer used. */
+  /**
+   * Drops every node: the tree they belong to is no longer used, or (a snapshot's) loads again what
+   * it needs.
+   */
   clear(): void {
     for (const slot of this.ring) {
+      if (slot.chargedBytes > 0) slot.node = null;
       slot.inCache = false;
       slot.chargedBytes = 0;
     }

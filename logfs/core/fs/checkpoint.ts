@@ -7,40 +7,195 @@
  * the levels are written one after the other, from the leaves up. Nothing of the state in memory
  * changes before the superblock is in the log; when an append is refused, what was written is
  * given back and the state is what it was.
+ *
+ * Snapshots are taken, removed and returned to, and quotas set, by a checkpoint that says something
+ * else than the state does (`CheckpointChange`): so each is atomic, and replay knows no such thing.
  */
 import { assert } from "../../../lib/assert.ts";
+import { crc32c } from "../../../lib/crc32c.ts";
 import type { Appended, LogWriter } from "../log/api.ts";
 import { KIND } from "../log/format.ts";
 import { BlockWriter } from "./block-writer.ts";
 import type { KeptSnapshots } from "./kept.ts";
-import type { LiveBytes } from "./live-bytes.ts";
-import type { NodeReference, Slot } from "./node.ts";
+import { type LiveBytes, tableBlock } from "./live-bytes.ts";
+import { type NodeReference, Slot } from "./node.ts";
 import { encodeNode, rebaseLeaf } from "./node-codec.ts";
-import type { VolumeState } from "./state.ts";
-import { type Checkpoint, checkpointBytes, encodeCheckpoint } from "./superblock.ts";
+import type { Snapshot } from "./snapshot.ts";
+import type { VolumeCounters, VolumeState } from "./state.ts";
+import { checkpointBytes, encodeCheckpoint, type Quota } from "./superblock.ts";
 
-interface Written {
-  readonly slot: Slot;
-  readonly block: Uint8Array;
-  readonly reference: NodeReference;
+/** What a checkpoint changes besides writing down what there is. */
+export type CheckpointChange =
+  | { readonly kind: "none" }
+  | { readonly kind: "take"; readonly slot: number; readonly name: string }
+  | { readonly kind: "remove"; readonly slot: number }
+  /** `table`: that of the snapshot's tree. */
+  | { readonly kind: "rollBack"; readonly snapshot: Snapshot; readonly table: LiveBytes }
+  | { readonly kind: "quota"; readonly quota: Quota };
+
+const NOTHING: CheckpointChange = { kind: "none" };
+
+/** What the superblock will say, and the state be. */
+interface Next {
+  readonly root: NodeReference;
+  readonly height: number;
+  readonly counters: Readonly<VolumeCounters>;
+  /** Changes while tables are written. */
+  readonly live: LiveBytes;
+  kept: KeptSnapshots;
+  quota: Quota;
+}
+
+/** When the checkpoint is written: microseconds since 1970, and the newest record before it. */
+interface Moment {
+  readonly micros: number;
+  readonly seconds: number;
+  readonly sequence: number;
 }
 
 /** Appends a checkpoint of `state`. Throws what the log throws; then nothing has changed. */
-export function writeCheckpoint(log: LogWriter, state: VolumeState, nowMicros: number): Appended {
+export function writeCheckpoint(
+  log: LogWriter,
+  state: VolumeState,
+  nowMicros: number,
+  change: CheckpointChange = NOTHING,
+): Appended {
+  const seconds = Math.floor(nowMicros / 1_000_000);
+  const now = { micros: nowMicros, seconds, sequence: log.head.sequence };
   const blocks = new BlockWriter(log);
   try {
     const nodes = new NodeWriter(blocks);
-    for (const level of dirtyLevels(state.tree.root)) nodes.writeLevel(level);
-    const live = liveAfter(state, nodes, Math.floor(nowMicros / 1_000_000));
-    const kept = moveTables(state, blocks, live);
-    const at = appendSuperblock(log, state, nodes.referenceOf(state.tree.root), live, kept);
-    install(log, state, nodes, live, kept);
+    const next =
+      change.kind === "rollBack" ? rolledBack(state, change) : flushed(state, nodes, now);
+    if (change.kind === "take") take(next, change, blocks, now);
+    if (change.kind === "remove") remove(next, change.slot);
+    if (change.kind === "quota") next.quota = change.quota;
+    moveTables(state, next, blocks);
+    const at = appendSuperblock(log, state, next);
+    if (change.kind === "rollBack") installTree(state, next);
+    else installNodes(log, state, nodes);
+    install(state, next);
     log.noteCheckpoint(at);
     return at;
   } catch (error) {
     blocks.giveBack();
     throw error;
   }
+}
+
+/** The state as it is, with its nodes in the log. */
+function flushed(state: VolumeState, nodes: NodeWriter, now: Moment): Next {
+  const { tree, counters, kept, quota } = state;
+  for (const level of dirtyLevels(tree.root)) nodes.writeLevel(level);
+  const live = state.live.copy();
+  for (const { reference } of nodes.written.values()) {
+    live.add(reference.segment, reference.length, now.seconds);
+  }
+  for (const { segment, length } of tree.replaced) live.add(segment, -length);
+  const root = nodes.referenceOf(tree.root);
+  return { root, height: tree.height, counters: { ...counters }, live, kept, quota };
+}
+
+/** The tree of a snapshot; numbers of inodes that came later are not given again. */
+function rolledBack(
+  { counters, kept, quota }: VolumeState,
+  { snapshot, table }: { readonly snapshot: Snapshot; readonly table: LiveBytes },
+): Next {
+  const { root, height, inodes, dataBytes } = snapshot;
+  const live = table.copy();
+  for (const one of kept.list) live.add(one.table.segment, one.table.length);
+  const nextInode = Math.max(counters.nextInode, snapshot.nextInode);
+  return { root, height, counters: { nextInode, inodes, dataBytes }, live, kept, quota };
+}
+
+/** Keeps the root, and writes down the table of its tree: without what belongs to the snapshots. */
+function take(
+  next: Next,
+  { slot, name }: { readonly slot: number; readonly name: string },
+  blocks: BlockWriter,
+  now: Moment,
+): void {
+  const { root, height, counters, live } = next;
+  const own = live.copy();
+  for (const { table } of next.kept.list) own.add(table.segment, -table.length);
+  const block = tableBlock(own);
+  const referencedBytes = own.totalBytes;
+  const fields = { slot, name, createdMicros: now.micros, sequence: now.sequence };
+  blocks.add(block, crc32c(block), (table) => {
+    live.add(table.segment, table.length, now.seconds);
+    const snapshot = { ...fields, ...counters, root, height, referencedBytes, table };
+    next.kept = next.kept.with(snapshot, own);
+  });
+  blocks.flush();
+}
+
+function remove(next: Next, slot: number): void {
+  const removed = next.kept.at(slot);
+  assert(removed !== undefined, "only a snapshot that is kept can be removed");
+  next.live.add(removed.table.segment, -removed.table.length);
+  next.kept = next.kept.without(slot);
+}
+
+/** Writes the tables that were asked to move. */
+function moveTables(state: VolumeState, next: Next, blocks: BlockWriter): void {
+  const moved = new Map<number, NodeReference>();
+  const { live } = next;
+  for (const [slot, block] of state.movingTables) {
+    const old = next.kept.at(slot)?.table;
+    if (old === undefined) continue;
+    blocks.add(block, old.checksum, (reference) => {
+      moved.set(slot, reference);
+      live.add(reference.segment, reference.length, live.writtenSecondsOf(old.segment));
+      live.add(old.segment, -old.length);
+    });
+  }
+  blocks.flush();
+  next.kept = next.kept.withTables(moved);
+}
+
+function appendSuperblock(log: LogWriter, state: VolumeState, next: Next): Appended {
+  const { root, height, counters, live, kept, quota } = next;
+  const checkpoint = {
+    ...state.identity,
+    ...counters,
+    height,
+    nodeBytes: state.tree.nodeBytes,
+    root,
+    live,
+    quota,
+    snapshots: kept.list,
+    lastSlot: kept.lastSlot,
+  };
+  const fill = (metadata: Uint8Array): void => encodeCheckpoint(metadata, checkpoint);
+  return log.append(KIND.checkpoint, checkpointBytes(checkpoint), [], fill, { privileged: true });
+}
+
+/** The written nodes are clean from here on; what they replaced is free. */
+function installNodes(log: LogWriter, { tree, cache }: VolumeState, nodes: NodeWriter): void {
+  for (const { slot, block, reference } of nodes.written.values()) {
+    slot.reference = reference;
+    if (slot.node?.level === 0) rebaseLeaf(slot.node, block);
+    cache.charge(slot);
+  }
+  for (const reference of tree.replaced) log.free(reference, reference.length);
+  tree.replaced = [];
+  tree.dirtyBytes = 0;
+}
+
+/** Another tree takes the place of the one in memory, dirty nodes and all. */
+function installTree(state: VolumeState, { root, height, counters }: Next): void {
+  state.cache.clear();
+  state.tree.switchTo(new Slot(height - 1, root, null));
+  Object.assign(state.counters, counters);
+}
+
+function install(state: VolumeState, { live, kept, quota }: Next): void {
+  state.live = live;
+  state.kept = kept;
+  state.quota = quota;
+  state.movingTables.clear();
+  state.noteNamed();
+  state.cache.trim();
 }
 
 /** Dirty slots by level, leaves first. */
@@ -82,73 +237,8 @@ class NodeWriter {
   }
 }
 
-function liveAfter(state: VolumeState, nodes: NodeWriter, nowSeconds: number): LiveBytes {
-  const live = state.live.copy();
-  for (const { reference } of nodes.written.values()) {
-    live.add(reference.segment, reference.length, nowSeconds);
-  }
-  for (const { segment, length } of state.tree.replaced) live.add(segment, -length);
-  return live;
-}
-
-/** Writes the tables that were asked to move; `live` follows them. */
-function moveTables(state: VolumeState, blocks: BlockWriter, live: LiveBytes): KeptSnapshots {
-  const moved = new Map<number, NodeReference>();
-  for (const [slot, block] of state.movingTables) {
-    const old = state.kept.at(slot)?.table;
-    assert(old !== undefined, "a table that moves belongs to a snapshot");
-    blocks.add(block, old.checksum, (reference) => {
-      moved.set(slot, reference);
-      live.add(reference.segment, reference.length, live.writtenSecondsOf(old.segment));
-      live.add(old.segment, -old.length);
-    });
-  }
-  blocks.flush();
-  return state.kept.withTables(moved);
-}
-
-function appendSuperblock(
-  log: LogWriter,
-  state: VolumeState,
-  root: NodeReference,
-  live: LiveBytes,
-  kept: KeptSnapshots,
-): Appended {
-  const { height, nodeBytes } = state.tree;
-  const checkpoint: Checkpoint = {
-    ...state.identity,
-    ...state.counters,
-    height,
-    nodeBytes,
-    root,
-    live,
-    quota: state.quota,
-    snapshots: kept.list,
-    lastSlot: kept.lastSlot,
-  };
-  const fill = (metadata: Uint8Array): void => encodeCheckpoint(metadata, checkpoint);
-  return log.append(KIND.checkpoint, checkpointBytes(checkpoint), [], fill, { privileged: true });
-}
-
-/** The written nodes are clean from here on; what they replaced is free. */
-function install(
-  log: LogWriter,
-  state: VolumeState,
-  nodes: NodeWriter,
-  live: LiveBytes,
-  kept: KeptSnapshots,
-): void {
-  for (const { slot, block, reference } of nodes.written.values()) {
-    slot.reference = reference;
-    if (slot.node?.level === 0) rebaseLeaf(slot.node, block);
-    state.cache.charge(slot);
-  }
-  for (const reference of state.tree.replaced) log.free(reference, reference.length);
-  state.tree.replaced = [];
-  state.tree.dirtyBytes = 0;
-  state.live = live;
-  state.kept = kept;
-  state.movingTables.clear();
-  state.noteNamed();
-  state.cache.trim();
+interface Written {
+  readonly slot: Slot;
+  readonly block: Uint8Array;
+  readonly reference: NodeReference;
 }

@@ -9,11 +9,14 @@ import { fail, SmfsError } from "../../../lib/errors.ts";
 import type { LogReader } from "../log/api.ts";
 import type { ItemView, Volume, VolumeStatistics } from "./api.ts";
 import { NodeCache } from "./cache.ts";
+import { requireSegments } from "./needed-segments.ts";
 import { readLog } from "./reading-log.ts";
 import { Replica } from "./replica.ts";
+import type { Snapshot } from "./snapshot.ts";
+import { type SnapshotSource, SnapshotVolume } from "./snapshot-volume.ts";
 import { DEFAULT_LIMITS, type VolumeEnvironment } from "./volume.ts";
 
-export class VolumeFollower implements Volume {
+export class VolumeFollower implements Volume, SnapshotSource {
   readonly readOnly = true;
   /** Why it stopped following. */
   failure: Error | null = null;
@@ -29,7 +32,10 @@ export class VolumeFollower implements Volume {
     this.log = log;
     this.environment = environment;
     const cacheBytes = environment.limits?.cacheBytes ?? DEFAULT_LIMITS.cacheBytes;
-    this.replica = new Replica(log, new NodeCache(cacheBytes), from, null);
+    this.replica = new Replica(log, new NodeCache(cacheBytes), from, null, (reached, state) => {
+      requireSegments(log, state);
+      environment.onCheckpoint?.(reached);
+    });
     this.unsubscribe = log.subscribe(() => this.follow());
     this.follow();
   }
@@ -42,6 +48,23 @@ export class VolumeFollower implements Volume {
   /** Views see the state after this record. */
   get headSequence(): number {
     return this.replica.appliedSequence;
+  }
+
+  get keptSnapshots(): readonly Snapshot[] {
+    return this.replica.state?.kept.list ?? [];
+  }
+
+  openSnapshot(snapshot: Snapshot): Volume {
+    const { log, replica } = this;
+    const { runner, state } = replica;
+    if (state === null) return fail("EAGAIN");
+    const isKept = (one: Snapshot): boolean => replica.state?.kept.segmentsOf(one) !== undefined;
+    const space = (): { totalBytes: number; freeBytes: number } => this.space();
+    const { nodeBytes } = state.tree;
+    return new SnapshotVolume(
+      { log, runner, cache: state.cache, nodeBytes, space, isKept },
+      snapshot,
+    );
   }
 
   get statistics(): VolumeStatistics {

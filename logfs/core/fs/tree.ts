@@ -70,6 +70,13 @@ export class Tree implements ItemView {
     return this.root.level + 1;
   }
 
+  /** Another tree in this one's place, nothing of it changed yet. The cache must have been cleared. */
+  switchTo(root: Slot): void {
+    this.root = root;
+    this.dirtyBytes = 0;
+    this.replaced = [];
+  }
+
   get(high: number, low: number): Uint8Array | undefined {
     const leaf = this.leafOf(high, low);
     const at = lowerBound(leaf, high, low);

@@ -8,9 +8,14 @@ import { SmfsError } from "../../../lib/errors.ts";
 import type { LogWriter } from "../log/api.ts";
 import { KIND } from "../log/format.ts";
 import type { ItemView, Transaction, Volume, VolumeStatistics } from "./api.ts";
-import { writeCheckpoint } from "./checkpoint.ts";
+import { type CheckpointChange, writeCheckpoint } from "./checkpoint.ts";
+import type { LiveBytes } from "./live-bytes.ts";
 import { readLog } from "./reading-log.ts";
+import type { ReachedCheckpoint } from "./reaper.ts";
 import { Runner } from "./runner.ts";
+import type { Snapshot } from "./snapshot.ts";
+import { type SnapshotSource, SnapshotVolume } from "./snapshot-volume.ts";
+import { Snapshots } from "./snapshots.ts";
 import type { VolumeIdentity, VolumeState } from "./state.ts";
 import { TreeTransaction } from "./transaction.ts";
 import { encodeUpdate, updateBytes } from "./update.ts";
@@ -38,10 +43,13 @@ export interface VolumeEnvironment {
   /** Capacity and free bytes below the log (`SegmentStore.space`). */
   readonly space: () => { totalBytes: number; freeBytes: number };
   readonly limits?: Partial<VolumeLimits>;
+  /** A checkpoint was written, or applied: what its tables do not name may be dropped one day. */
+  readonly onCheckpoint?: (reached: ReachedCheckpoint) => void;
 }
 
-export class TreeVolume implements Volume {
+export class TreeVolume implements Volume, SnapshotSource {
   readonly readOnly = false;
+  readonly snapshots: Snapshots;
   private readonly log: LogWriter;
   private readonly state: VolumeState;
   private readonly environment: VolumeEnvironment;
@@ -69,6 +77,7 @@ export class TreeVolume implements Volume {
     this.runner = new Runner(log, state.cache);
     this.replayedRecords = replayed.records;
     this.replayBytes = replayed.bytes;
+    this.snapshots = new Snapshots(log, state, (change) => this.writeCheckpoint(change));
   }
 
   get headSequence(): number {
@@ -77,6 +86,26 @@ export class TreeVolume implements Volume {
 
   get identity(): VolumeIdentity {
     return this.state.identity;
+  }
+
+  get keptSnapshots(): readonly Snapshot[] {
+    return this.state.kept.list;
+  }
+
+  openSnapshot(snapshot: Snapshot): Volume {
+    const { log, runner, state } = this;
+    const isKept = (one: Snapshot): boolean => state.kept.segmentsOf(one) !== undefined;
+    const space = (): { totalBytes: number; freeBytes: number } => this.space();
+    const { nodeBytes } = state.tree;
+    return new SnapshotVolume(
+      { log, runner, cache: state.cache, nodeBytes, space, isKept },
+      snapshot,
+    );
+  }
+
+  /** Of the active tree, and of the tables of snapshots. */
+  get live(): Pick<LiveBytes, "of" | "writtenSecondsOf" | "entries"> {
+    return this.state.live;
   }
 
   /** Bytes of the log that files and tree nodes refer to. */
@@ -187,8 +216,9 @@ export class TreeVolume implements Volume {
     }
   }
 
-  private writeCheckpoint(): void {
-    writeCheckpoint(this.log, this.state, this.nowMicros());
+  private writeCheckpoint(change?: CheckpointChange): void {
+    const at = writeCheckpoint(this.log, this.state, this.nowMicros(), change);
+    this.environment.onCheckpoint?.({ ...at, named: this.state.named });
     this.checkpoints++;
     this.replayBytes = 0;
     this.retryDirtyBytes = 0;

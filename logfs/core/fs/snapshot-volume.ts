@@ -1,0 +1,114 @@
+/**
+ * `SnapshotVolume`: the read-only volume of a kept root. It shares the cache and the runner of the
+ * volume that keeps it, and the tree below it never changes.
+ *
+ * Once the snapshot is no longer kept, the log may drop what it needs: from then on everything is
+ * ESTALE, also what was under way, and never other bytes.
+ */
+import { fail } from "../../../lib/errors.ts";
+import type { LogReader } from "../log/api.ts";
+import type { ItemView, Volume, VolumeStatistics } from "./api.ts";
+import type { NodeCache } from "./cache.ts";
+import { Slot } from "./node.ts";
+import { readLog } from "./reading-log.ts";
+import type { Runner } from "./runner.ts";
+import type { Snapshot } from "./snapshot.ts";
+import { Tree } from "./tree.ts";
+
+/** A volume that keeps snapshots. */
+export interface SnapshotSource {
+  /** In ascending order of slots. */
+  readonly keptSnapshots: readonly Snapshot[];
+  /** Reads a snapshot that is kept. */
+  openSnapshot(snapshot: Snapshot): Volume;
+}
+
+/** What a snapshot's volume has from the one that keeps it. */
+export interface SnapshotHost {
+  readonly log: Pick<LogReader, "read">;
+  readonly runner: Runner;
+  readonly cache: NodeCache;
+  /** Largest encoded size of a node. */
+  readonly nodeBytes: number;
+  readonly space: () => { totalBytes: number; freeBytes: number };
+  readonly isKept: (snapshot: Snapshot) => boolean;
+}
+
+export class SnapshotVolume implements Volume {
+  readonly readOnly = true;
+  private readonly host: SnapshotHost;
+  private readonly snapshot: Snapshot;
+  private readonly tree: Tree;
+
+  constructor(host: SnapshotHost, snapshot: Snapshot) {
+    this.host = host;
+    this.snapshot = snapshot;
+    const { height, root } = snapshot;
+    this.tree = new Tree(host.cache, host.nodeBytes, new Slot(height - 1, root, null));
+  }
+
+  get headSequence(): number {
+    return this.snapshot.sequence;
+  }
+
+  get statistics(): VolumeStatistics {
+    const { inodes, dataBytes, height } = this.snapshot;
+    return {
+      inodes,
+      dataBytes,
+      treeHeight: height,
+      cachedNodes: 0,
+      dirtyBytes: 0,
+      checkpoints: 0,
+      checkpointFailures: 0,
+      replayedRecords: 0,
+      misses: 0,
+    };
+  }
+
+  /** Nothing changes here: the time is always that of the snapshot. */
+  nowMicros(): number {
+    return this.snapshot.createdMicros;
+  }
+
+  space(): { totalBytes: number; freeBytes: number } {
+    return { totalBytes: this.host.space().totalBytes, freeBytes: 0 };
+  }
+
+  view<T>(operation: (view: ItemView) => T): T | Promise<T> {
+    return this.unlessGone(() =>
+      this.host.runner.run(() => {
+        this.requireKept();
+        return operation(this.tree);
+      }),
+    );
+  }
+
+  change(): never {
+    return fail("EROFS");
+  }
+
+  readBlock(segment: number, offset: number, length: number): Uint8Array | Promise<Uint8Array> {
+    this.requireKept();
+    return this.unlessGone(() => readLog(this.host.log, { segment, offset }, length));
+  }
+
+  private requireKept(): void {
+    if (!this.host.isKept(this.snapshot)) fail("ESTALE");
+  }
+
+  /** What failed because the snapshot went meanwhile is ESTALE, not damage. */
+  private unlessGone<T>(act: () => T | Promise<T>): T | Promise<T> {
+    try {
+      const result = act();
+      return result instanceof Promise ? result.catch((error) => this.explain(error)) : result;
+    } catch (error) {
+      return this.explain(error);
+    }
+  }
+
+  private explain(error: unknown): never {
+    this.requireKept();
+    throw error;
+  }
+}
