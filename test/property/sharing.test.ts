@@ -11,7 +11,7 @@ import { bytesOf, expectBytes } from "../fs-world.ts";
 import { SharingWorld } from "../unit/sharing-world.ts";
 
 const FILES = 4;
-const KINDS = ["write", "copy", "copy", "copy", "punch", "truncate", "remove"] as const;
+const KINDS = ["write", "copy", "copy", "copy", "punch", "truncate", "remove", "move"] as const;
 
 interface Step {
   readonly kind: (typeof KINDS)[number];
@@ -61,12 +61,15 @@ class Comparison {
       case "copy":
         return this.copy(other, at.otherOffset, file, offset, length);
       case "punch":
-        world.allocate(file.inode, { offset, length, mode: FALLOC_PUNCH_HOLE | FALLOC_KEEP_SIZE });
+        world.allocate(file.inode, { offset, length, mode: PUNCH });
         file.content.fill(0, offset, offset + length);
         return;
       case "truncate":
         world.truncate(file.inode, offset);
         file.content = resized(file.content, offset);
+        return;
+      case "move":
+        world.moveOne(at.offset);
         return;
       case "remove":
         world.remove(file.inode);
@@ -113,6 +116,7 @@ function resized(content: Uint8Array, size: number): Uint8Array {
 
 const PAGE = 4096;
 const BLOCK = 65_536;
+const PUNCH = FALLOC_PUNCH_HOLE | FALLOC_KEEP_SIZE;
 
 function newBlock(world: SharingWorld): { inode: number; data: Uint8Array } {
   const inode = world.make();
@@ -144,7 +148,7 @@ describe("shared blocks", () => {
     world.copy(inode, 0, copy, 0, BLOCK);
     const holes = Array.from({ length: 300 }, (_, i) => i * 200);
     for (const offset of holes) {
-      world.allocate(copy, { offset, length: 100, mode: FALLOC_PUNCH_HOLE | FALLOC_KEEP_SIZE });
+      world.allocate(copy, { offset, length: 100, mode: PUNCH });
       data.fill(0, offset, offset + 100);
     }
     expect(world.flaws()).toEqual([]);
@@ -152,6 +156,24 @@ describe("shared blocks", () => {
     expectBytes(world.read(copy, 0, BLOCK), data);
     expect(world.flaws()).toEqual([]);
     expect(world.state.live.totalBytes).toBe(BLOCK - holes.length * 100);
+  });
+
+  test("ABlockOfManyPiecesIsMovedInParts", () => {
+    const world = new SharingWorld();
+    const { inode, data } = newBlock(world);
+    const copies = Array.from({ length: 5 }, () => world.make());
+    for (const [i, copy] of copies.entries()) {
+      world.copy(inode, 0, copy, 1000 * i, BLOCK);
+      for (let at = 0; at < BLOCK; at += 500) world.write(copy, 1000 * i + at, bytesOf(100, i));
+    }
+    world.allocate(inode, { offset: 30_000, length: 90, mode: PUNCH });
+    const before = copies.map((copy) => world.read(copy, 0, world.sizeOf(copy)));
+    expect(world.moveOne(0)).toBeGreaterThan(1);
+    for (const [i, copy] of copies.entries()) {
+      expectBytes(world.read(copy, 0, world.sizeOf(copy)), before[i] as Uint8Array);
+    }
+    expectBytes(world.read(inode, 0, 30_000), data.subarray(0, 30_000));
+    expect(world.flaws()).toEqual([]);
   });
 
   test("SmallStepsAreJoinedToTheBlockThatTheyCopy", () => {

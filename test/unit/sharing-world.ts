@@ -21,6 +21,7 @@ import {
 import { S_IFREG } from "../../logfs/core/fs/modes.ts";
 import { planRead } from "../../logfs/core/fs/reading.ts";
 import { collectOrphan, dropLink } from "../../logfs/core/fs/removal.ts";
+import { moveShared } from "../../logfs/core/fs/sharing-move.ts";
 import { VolumeState } from "../../logfs/core/fs/state.ts";
 import { TreeTransaction } from "../../logfs/core/fs/transaction.ts";
 import { continueTruncation, PENDING, resize } from "../../logfs/core/fs/truncation.ts";
@@ -115,6 +116,19 @@ export class SharingWorld {
     while (!this.change((transaction) => collectOrphan(transaction, inode, () => false))) continue;
   }
 
+  /** Moves the shared block number `which`, as the cleaner does; gives the records that it took. */
+  moveOne(which: number): number {
+    const blocks = this.sharedBlocks();
+    const block = blocks[which % Math.max(1, blocks.length)];
+    if (block === undefined) return 0;
+    const stored = this.stored(block).slice();
+    let records = 0;
+    for (let at = 0; at < block.storedBytes; records++) {
+      at = this.change((transaction) => moveShared(transaction, block, stored, at));
+    }
+    return records;
+  }
+
   read(inode: number, offset: number, length: number): Uint8Array {
     const parts: Uint8Array[] = [];
     let next: number | undefined = offset;
@@ -161,6 +175,16 @@ export class SharingWorld {
       flaws.push(`owners ${JSON.stringify(this.ownerItems())} are ${JSON.stringify(owners)}`);
     }
     return [...flaws, ...this.inodeFlaws(extents, owners)];
+  }
+
+  private sharedBlocks(): Extent[] {
+    const owned = this.ownerItems();
+    const blocks = new Map<string, Extent>();
+    for (const extent of this.extents()) {
+      const key = `${extent.segment}:${extent.offset}`;
+      if (key in owned) blocks.set(key, extent);
+    }
+    return [...blocks.values()];
   }
 
   private inodeFlaws(extents: readonly Extent[], owners: Record<string, string[]>): string[] {

@@ -43,6 +43,12 @@ export interface Transaction extends ItemView {
    * into the value: segment (u32) at `at`, byte offset (u32) at `at` + 4.
    */
   putLocated(high: number, low: number, value: Uint8Array, at: number, bodyOffset: number): void;
+  /**
+   * Puts an item under the address that body byte `bodyOffset` will have: `keyOf(segment)` and the
+   * byte offset in it. The operation's own reads do not see it. Addresses only grow, so such keys
+   * are behind all others in the tree.
+   */
+  putAtAddress(keyOf: (segment: number) => number, value: Uint8Array, bodyOffset: number): void;
   /** The body holds data that was first written then, seconds since 1970: the cleaner moves it. */
   dateBody(writtenSeconds: number): void;
   /** Bytes at an address are no longer referred to (accounting, done when the operation is applied). */

@@ -9,7 +9,7 @@ import type { Appended } from "../log/api.ts";
 import type { Item, Transaction } from "./api.ts";
 import { keyAt, type Keys, lowerBound } from "./node.ts";
 import type { Tree } from "./tree.ts";
-import { type FreedRange, type Update, UpdateItem } from "./update.ts";
+import { type Change, type FreedRange, type Update, UpdateItem } from "./update.ts";
 
 /** Largest sum of an operation's items, bytes: an operation is one record. Callers batch above it. */
 export const MAX_OPERATION_BYTES = 4 * 2 ** 20;
@@ -20,6 +20,16 @@ interface Located {
   readonly at: number;
   readonly bodyOffset: number;
 }
+
+/** An item whose key is the address of something in the record's body. */
+interface Addressed {
+  readonly keyOf: (segment: number) => number;
+  readonly bodyOffset: number;
+  readonly change: { high: number; low: number; readonly value: Uint8Array };
+}
+
+/** A segment that no record is in yet: keys of addresses in it are behind those of all addresses. */
+const LAST_SEGMENT = 2 ** 32 - 1;
 
 export class TreeTransaction implements Transaction {
   readonly body: Uint8Array[] = [];
@@ -34,6 +44,7 @@ export class TreeTransaction implements Transaction {
   private readonly keys: Keys = { highs: this.highs, lows: this.lows };
   private readonly frees: FreedRange[] = [];
   private readonly located: Located[] = [];
+  private readonly addressed: Addressed[] = [];
   private readonly firstInode: number;
   private nextInode: number;
   private itemBytes = 0;
@@ -101,6 +112,15 @@ export class TreeTransaction implements Transaction {
     this.located.push({ value: copy, at, bodyOffset });
   }
 
+  putAtAddress(keyOf: (segment: number) => number, value: Uint8Array, bodyOffset: number): void {
+    const last = this.addressed.at(-1);
+    assert(bodyOffset < this.bodyBytes, "the address is one of this operation's body");
+    assert(last === undefined || last.bodyOffset < bodyOffset, "addresses come in order");
+    this.charge(UpdateItem.size + value.length);
+    const change = { high: keyOf(LAST_SEGMENT), low: bodyOffset, value: this.copyOf(value) };
+    this.addressed.push({ keyOf, bodyOffset, change });
+  }
+
   delete(high: number, low: number): void {
     this.set(high, low, null);
   }
@@ -134,12 +154,16 @@ export class TreeTransaction implements Transaction {
    * nothing that is not in memory (throws `Miss`), and leaves out deletes of what is not there.
    */
   prepare(): Update | null {
-    const changes = [];
+    const changes: Change[] = [];
     for (let i = 0; i < this.highs.length; i++) {
       const [high, low] = [this.highs[i] as number, this.lows[i] as number];
       const value = this.values[i] as Uint8Array | null;
       const found = this.tree.prepare(high, low, value === null);
       if (found || value !== null) changes.push({ high, low, value });
+    }
+    for (const { change } of this.addressed) {
+      this.tree.prepare(change.high, change.low, false);
+      changes.push(change);
     }
     const { frees, inodes, dataBytes, nextInode } = this;
     const counted = inodes !== 0 || dataBytes !== 0 || nextInode !== this.firstInode;
@@ -147,8 +171,12 @@ export class TreeTransaction implements Transaction {
     return { changes, frees, inodes, dataBytes, nextInode };
   }
 
-  /** Completes the values that point into the body, now that the record has its address. */
+  /** Completes the values and keys that point into the body, now that the record has its address. */
   locate(at: Appended): void {
+    for (const { keyOf, bodyOffset, change } of this.addressed) {
+      change.high = keyOf(at.segment);
+      change.low = at.bodyOffset + bodyOffset;
+    }
     for (const { value, at: where, bodyOffset } of this.located) {
       const view = viewOf(value);
       view.setUint32(where, at.segment, true);
