@@ -168,12 +168,13 @@ describe("shared blocks", () => {
     }
     world.allocate(inode, { offset: 30_000, length: 90, mode: PUNCH });
     const before = copies.map((copy) => world.read(copy, 0, world.sizeOf(copy)));
-    expect(world.moveOne(0)).toBeGreaterThan(1);
+    world.copy(inode, 0, world.make(), 0, 2000);
+    const records = world.moveOne(0, () => expect(world.flaws()).toEqual([]));
+    expect(records).toBeGreaterThan(1);
     for (const [i, copy] of copies.entries()) {
       expectBytes(world.read(copy, 0, world.sizeOf(copy)), before[i] as Uint8Array);
     }
     expectBytes(world.read(inode, 0, 30_000), data.subarray(0, 30_000));
-    expect(world.flaws()).toEqual([]);
   });
 
   test("SmallStepsAreJoinedToTheBlockThatTheyCopy", () => {

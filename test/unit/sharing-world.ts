@@ -117,7 +117,7 @@ export class SharingWorld {
   }
 
   /** Moves the shared block number `which`, as the cleaner does; gives the records that it took. */
-  moveOne(which: number): number {
+  moveOne(which: number, afterRecord: () => void = () => {}): number {
     const blocks = this.sharedBlocks();
     const block = blocks[which % Math.max(1, blocks.length)];
     if (block === undefined) return 0;
@@ -125,6 +125,7 @@ export class SharingWorld {
     let records = 0;
     for (let at = 0; at < block.storedBytes; records++) {
       at = this.change((transaction) => moveShared(transaction, block, stored, at));
+      afterRecord();
     }
     return records;
   }
