@@ -8,6 +8,7 @@ import type { Committer, SyncOptions } from "../logfs/core/fs/api.ts";
 import { FileSystem } from "../logfs/core/fs/filesystem.ts";
 import { initialise } from "../logfs/core/fs/inodes.ts";
 import type { TreeVolume, VolumeEnvironment } from "../logfs/core/fs/volume.ts";
+import { type ReachedCheckpoint, Reaper } from "../logfs/core/fs/reaper.ts";
 import { formatVolume, openVolume } from "../logfs/core/fs/volume-open.ts";
 import { Log } from "../logfs/core/log/log.ts";
 import type { LogOptions } from "../logfs/core/log/options.ts";
@@ -55,12 +56,15 @@ export class FsWorld {
   log: Log;
   volume: TreeVolume;
   fs: FileSystem;
+  /** Segments go as soon as nothing needs them. */
+  reaper: Reaper;
   private readonly options: WorldOptions;
 
   constructor(options: WorldOptions = {}) {
     this.options = options;
     this.disk = new SimulatedDisk(this.clock.schedule, options.disk);
     this.log = Log.create(this.disk, { ...LOG, ...options.log, logId: LOG_ID }, this.clock);
+    this.reaper = this.newReaper();
     this.log.startEpoch(1, 1);
     const nodeBytes = options.nodeBytes;
     const format = { volumeId: VOLUME_ID, ...(nodeBytes === undefined ? {} : { nodeBytes }) };
@@ -98,6 +102,7 @@ export class FsWorld {
     const recovered = Log.recover(this.disk, { ...LOG, ...this.options.log }, this.clock);
     if (!recovered.ok) throw recovered.failure;
     this.log = recovered.log;
+    this.reaper = this.newReaper();
     const { checkpoint } = this.log;
     if (checkpoint === null) throw new Error("the log has no checkpoint");
     this.log.startEpoch(this.log.epoch + 1, 2);
@@ -143,10 +148,21 @@ export class FsWorld {
     }
   }
 
+  private newReaper(): Reaper {
+    const { log } = this;
+    const reaper = new Reaper(log, () => log.durableSequence);
+    log.subscribe(() => {
+      while (reaper.isDue) reaper.step();
+    });
+    return reaper;
+  }
+
   private environment(): VolumeEnvironment {
-    const { limits } = this.options;
+    const { limits = {} } = this.options;
     const space = () => this.disk.space();
-    return { clock: this.clock, space, ...(limits === undefined ? {} : { limits }) };
+    const { reaper } = this;
+    const onCheckpoint = (reached: ReachedCheckpoint): void => reaper.handleCheckpoint(reached);
+    return { clock: this.clock, space, limits, onCheckpoint };
   }
 }
 

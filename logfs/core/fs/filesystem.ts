@@ -45,6 +45,7 @@ import {
   removeName,
 } from "./namespace.ts";
 import { OpenFiles } from "./openfiles.ts";
+import { planAgain } from "./plan-again.ts";
 import { readXattrValue } from "./reading.ts";
 import { rename } from "./rename.ts";
 import { FsCounters } from "./statistics.ts";
@@ -288,8 +289,10 @@ export class FileSystem implements Vfs {
 
   getxattr(caller: Caller, inode: number, name: Uint8Array): MaybePromise<Uint8Array> {
     this.counters.count("getxattr");
-    const value = this.volume.view((view) => getXattr(view, caller, inode, name));
-    return chain(value, (found) => readXattrValue(this.volume, inode, found, this.counters));
+    return planAgain(() => {
+      const value = this.volume.view((view) => getXattr(view, caller, inode, name));
+      return chain(value, (found) => readXattrValue(this.volume, inode, found, this.counters));
+    });
   }
 
   setxattr(

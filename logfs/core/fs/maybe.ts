@@ -10,3 +10,17 @@ export function chain<T, R>(
 ): MaybePromise<R> {
   return value instanceof Promise ? value.then(next) : next(value);
 }
+
+/** As `call`, with `next` deciding when it throws or rejects. */
+export function orElse<T>(
+  call: () => MaybePromise<T>,
+  next: (error: unknown) => MaybePromise<T>,
+): MaybePromise<T> {
+  let value: MaybePromise<T>;
+  try {
+    value = call();
+  } catch (error) {
+    return next(error);
+  }
+  return value instanceof Promise ? value.catch(next) : value;
+}

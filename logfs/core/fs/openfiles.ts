@@ -23,6 +23,7 @@ import type { Driver, Space } from "./driver.ts";
 import { Handles } from "./handles.ts";
 import { chain } from "./maybe.ts";
 import { checkOpen, createFile, type Creation, openAndTruncate } from "./opening.ts";
+import { planAgain } from "./plan-again.ts";
 import { executeRead, planRead } from "./reading.ts";
 import type { FsCounters } from "./statistics.ts";
 import { PENDING, type Pending } from "./truncation.ts";
@@ -117,14 +118,16 @@ export class OpenFiles {
     length: number,
     before: Uint8Array[],
   ): MaybePromise<Uint8Array[]> {
-    const plan = this.volume.view((view) => planRead(view, inode, offset, length));
-    return chain(plan, (planned) =>
-      chain(executeRead(this.volume, planned, this.counters), (pieces) => {
-        const { next } = planned;
-        const all = before.length === 0 ? pieces : before.concat(pieces);
-        return next === undefined ? all : this.readFrom(inode, next, offset + length - next, all);
-      }),
-    );
+    const part = planAgain(() => {
+      const plan = this.volume.view((view) => planRead(view, inode, offset, length));
+      return chain(plan, (planned) =>
+        chain(executeRead(this.volume, planned, this.counters), (pieces) => ({ planned, pieces })),
+      );
+    });
+    return chain(part, ({ planned: { next }, pieces }) => {
+      const all = before.length === 0 ? pieces : before.concat(pieces);
+      return next === undefined ? all : this.readFrom(inode, next, offset + length - next, all);
+    });
   }
 
   write(handle: number, offset: number, data: Uint8Array, sync: SyncRequest): MaybePromise<number> {

@@ -15,6 +15,7 @@ import { SEGMENT_HEADER_BYTES } from "../log/segment.ts";
 import type { NodeCache } from "./cache.ts";
 import { KeptSnapshots } from "./kept.ts";
 import { readLog } from "./reading-log.ts";
+import type { ReachedCheckpoint } from "./reaper.ts";
 import { Runner } from "./runner.ts";
 import { type StoredBody, VolumeState } from "./state.ts";
 import { decodeCheckpoint } from "./superblock.ts";
@@ -38,17 +39,26 @@ export class Replica {
   private next: Address | null;
   private readonly log: LogReader;
   private readonly cache: NodeCache;
+  private readonly onCheckpoint: (reached: ReachedCheckpoint, state: VolumeState) => void;
 
   /**
    * `from`: the first record to apply, a checkpoint or one before the first; `address`: where it
-   * stands, when that is known.
+   * stands, when that is known. `onCheckpoint` hears of each checkpoint before its state is seen;
+   * what it throws ends the replay.
    */
-  constructor(log: LogReader, cache: NodeCache, from: number, address: Address | null) {
+  constructor(
+    log: LogReader,
+    cache: NodeCache,
+    from: number,
+    address: Address | null,
+    onCheckpoint: (reached: ReachedCheckpoint, state: VolumeState) => void = () => {},
+  ) {
     this.log = log;
     this.cache = cache;
     this.runner = new Runner(log, this.cache);
     this.appliedSequence = from - 1;
     this.next = address;
+    this.onCheckpoint = onCheckpoint;
   }
 
   /** Applies what the log has, until its end or until `wanted` says no. Rejects with the first failure. */
@@ -89,7 +99,7 @@ export class Replica {
     const header = readRecordHeader(record.bytes, 0);
     const length = recordBytes(header.metadataBytes, header.bodyBytes);
     const { metadata } = recordParts(record.bytes, header);
-    if (header.kind === KIND.checkpoint) await this.switchTo(metadata);
+    if (header.kind === KIND.checkpoint) await this.switchTo(metadata, header);
     else if (header.kind === KIND.update) {
       const writtenSeconds = Math.floor(header.timeMicros / 1_000_000);
       await this.update(metadata, {
@@ -108,12 +118,14 @@ export class Replica {
       : { segment, offset: offset + length };
   }
 
-  private async switchTo(metadata: Uint8Array): Promise<void> {
+  private async switchTo(metadata: Uint8Array, { sequence, segment }: RecordHeader): Promise<void> {
     const checkpoint = decodeCheckpoint(metadata);
     const known = this.state?.kept ?? KeptSnapshots.NONE;
     const kept = await KeptSnapshots.load(this.log, checkpoint, known);
+    const state = VolumeState.at(checkpoint, kept, this.cache);
+    this.onCheckpoint({ sequence, segment, named: state.named }, state);
     this.cache.clear();
-    this.state = VolumeState.at(checkpoint, kept, this.cache);
+    this.state = state;
     this.updates = 0;
     this.updateBytes = 0;
   }

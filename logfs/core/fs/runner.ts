@@ -12,6 +12,7 @@ import type { LogReader } from "../log/api.ts";
 import type { NodeCache } from "./cache.ts";
 import type { NodeReference, Slot } from "./node.ts";
 import { decodeNode } from "./node-codec.ts";
+import { planAgain } from "./plan-again.ts";
 import { readLog } from "./reading-log.ts";
 import { Miss } from "./miss.ts";
 
@@ -33,6 +34,10 @@ export class Runner {
 
   /** Throws or rejects with whatever `attempt` throws that is not `Miss`, or loading a node does. */
   run<T>(attempt: () => T): T | Promise<T> {
+    return planAgain(() => this.runOnce(attempt));
+  }
+
+  private runOnce<T>(attempt: () => T): T | Promise<T> {
     const pinned: Slot[] = [];
     const first = this.advance(attempt, pinned);
     return first instanceof Promise ? this.finish(attempt, pinned, first) : first.value;

@@ -6,6 +6,7 @@ import { readRecordHeader } from "../log/record.ts";
 import type { Transaction } from "./api.ts";
 import { NodeCache } from "./cache.ts";
 import { writeCheckpoint } from "./checkpoint.ts";
+import { requireSegments } from "./needed-segments.ts";
 import { readLog } from "./reading-log.ts";
 import { Replica } from "./replica.ts";
 import { NO_BODY, VolumeState } from "./state.ts";
@@ -51,7 +52,10 @@ export async function openVolume(
   environment: VolumeEnvironment,
 ): Promise<TreeVolume> {
   const first = await checkpointSequence(log, checkpoint);
-  const replica = new Replica(log, newCache(environment), first, checkpoint);
+  const replica = new Replica(log, newCache(environment), first, checkpoint, (reached, state) => {
+    requireSegments(log, state);
+    environment.onCheckpoint?.(reached);
+  });
   await replica.catchUp(() => true);
   const { state, updates: records, updateBytes: bytes } = replica;
   if (state === null) throw new SmfsError("DAMAGED", "the log ends before its checkpoint");

@@ -74,7 +74,7 @@ export interface SegmentStore {
   sync(segment: number, done: Done): void;
   /**
    * May give fewer bytes at the end of the file. Bytes are the caller's to keep. Fails NOT_FOUND when
-   * there is no such segment; one that is removed meanwhile is still read.
+   * there is no such segment; one that is removed meanwhile may still be read.
    */
   read(
     segment: number,
@@ -113,6 +113,8 @@ export interface LogReader {
   readonly head: Position;
   /** Oldest record from which all records up to `head` are there; older ones may be gone. */
   readonly firstSequence: number;
+  /** In ascending order, with gaps where segments were dropped. */
+  readonly segments: LogSegment[];
   readonly epoch: number;
   /** Where the next record will stand, unless it starts a segment. */
   readonly endAddress: Address;
@@ -165,9 +167,7 @@ export interface LogReader {
 }
 
 /** The segments of a log, for whoever finds out which of them nothing needs any more. */
-export interface LogSegments {
-  /** In ascending order, with gaps where segments were dropped. */
-  readonly segments: LogSegment[];
+export interface LogSegments extends Pick<LogReader, "segments"> {
   /**
    * Removes segments before that of the newest checkpoint. What stood in them cannot be read from
    * here on; reads under way end as they would have. Throws `SmfsError` IO when a file cannot be

@@ -235,7 +235,7 @@ export class Log implements LogWriter, LogFollower, LogSegments {
   }
 
   drop(segments: readonly number[]): void {
-    assert(this.state === "open", `the log is ${this.state}`);
+    assert(this.state !== "closed", "segments of a closed log");
     const { checkpoint } = this;
     for (const segment of segments) {
       const isBehind = checkpoint !== null && segment < checkpoint.segment;
