@@ -15,6 +15,7 @@ import {
   Node,
   NODE_MAGIC,
   NodeHeader,
+  type NodeHead,
   type NodeReference,
   placeEnd,
   placeOf,
@@ -126,6 +127,21 @@ export function decodeNode(block: Uint8Array, reference: NodeReference, level: n
   else decodeChildren(node, header, view, problem);
   node.bytes = block.length;
   return node;
+}
+
+/**
+ * The head of a block, not verified: for finding out whether a tree still has the node. `start` has
+ * its header and first item, or all of it when that is shorter; null when it is no node.
+ */
+export function readNodeHead(start: Uint8Array): (NodeHead & { readonly bytes: number }) | null {
+  const view = viewOf(start);
+  if (start.length < NodeHeader.size || view.getUint32(0, true) !== NODE_MAGIC) return null;
+  const { level, count, bytes } = NodeHeader.decode(view, 0);
+  if (bytes < NodeHeader.size) return null;
+  if (count === 0) return { level, bytes, high: 0, low: 0 };
+  // The keys stand first in a child's item too.
+  const { high, low } = LeafItem.decode(view, NodeHeader.size);
+  return { level, bytes, high, low };
 }
 
 /** A leaf that was just encoded as `block` keeps its values there: they need no memory of their own. */

@@ -49,6 +49,13 @@ export interface NodeReference {
   readonly checksum: number;
 }
 
+/** Enough of a node's block to find the node in a tree: the walk to its first key passes it. */
+export interface NodeHead {
+  readonly level: number;
+  readonly high: number;
+  readonly low: number;
+}
+
 /** Keys in ascending order, as two lists of equal length. */
 export interface Keys {
   readonly highs: readonly number[];

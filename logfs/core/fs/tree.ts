@@ -12,6 +12,7 @@
  * with a neighbour, and split again when that is too much for one.
  */
 import { assert } from "../../../lib/assert.ts";
+import type { Address } from "../log/api.ts";
 import { type Item, type ItemView, MAX_VALUE_BYTES } from "./api.ts";
 import type { NodeCache } from "./cache.ts";
 import {
@@ -21,6 +22,7 @@ import {
   LeafItem,
   lowerBound,
   Node,
+  type NodeHead,
   NodeHeader,
   type NodeReference,
   itemsBytes,
@@ -164,6 +166,27 @@ export class Tree implements ItemView {
     leaf.lows.splice(at, 1);
     leaf.values.splice(at, 1);
     if (leaf.bytes < this.minBytes) this.rebalancePath();
+  }
+
+  /**
+   * Makes a node dirty, and with it what is above it, when its block is the one at `at`: the next
+   * checkpoint writes it somewhere else. Gives whether it is. Throws `Miss`.
+   */
+  touch(at: Address, { level, high, low }: NodeHead): boolean {
+    const above: Slot[] = [];
+    let slot = this.root;
+    while (slot.level > level) {
+      const node = loaded(slot);
+      above.push(slot);
+      slot = node.children[childIndex(node, high, low)] as Slot;
+    }
+    const { reference } = slot;
+    const isThere = reference?.segment === at.segment && reference.offset === at.offset;
+    if (!isThere || slot.level !== level) return false;
+    loaded(slot);
+    for (const one of above) this.makeDirty(one);
+    this.makeDirty(slot);
+    return true;
   }
 
   private leafOf(high: number, low: number): Node {

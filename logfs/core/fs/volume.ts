@@ -5,14 +5,18 @@
  */
 import type { Clock } from "../../../lib/ports.ts";
 import { SmfsError } from "../../../lib/errors.ts";
-import type { LogWriter } from "../log/api.ts";
+import type { Address, LogWriter } from "../log/api.ts";
 import { KIND } from "../log/format.ts";
 import type { ItemView, Transaction, Volume, VolumeStatistics } from "./api.ts";
 import { type CheckpointChange, writeCheckpoint } from "./checkpoint.ts";
 import type { LiveBytes } from "./live-bytes.ts";
+import type { CleanableVolume } from "./cleaner/api.ts";
+import { loadTableBlock } from "./kept.ts";
+import type { NodeHead } from "./node.ts";
 import { readLog } from "./reading-log.ts";
 import type { ReachedCheckpoint } from "./reaper.ts";
 import { Runner } from "./runner.ts";
+import type { SegmentSet } from "./segment-set.ts";
 import type { Snapshot } from "./snapshot.ts";
 import { type SnapshotSource, SnapshotVolume } from "./snapshot-volume.ts";
 import { Snapshots } from "./snapshots.ts";
@@ -47,7 +51,7 @@ export interface VolumeEnvironment {
   readonly onCheckpoint?: (reached: ReachedCheckpoint) => void;
 }
 
-export class TreeVolume implements Volume, SnapshotSource {
+export class TreeVolume implements CleanableVolume, SnapshotSource {
   readonly readOnly = false;
   readonly snapshots: Snapshots;
   private readonly log: LogWriter;
@@ -156,9 +160,36 @@ export class TreeVolume implements Volume, SnapshotSource {
     return readLog(this.log, { segment, offset }, length);
   }
 
-  /** Writes a checkpoint now, when there is anything to write; gives the newest sequence. Throws what the log throws. */
-  checkpoint(): number {
-    if (this.replayBytes > 0 || this.state.tree.dirtyBytes > 0) this.writeCheckpoint();
+  /** Segments that snapshots need. */
+  get pinned(): Pick<SegmentSet, "has"> {
+    return this.state.kept.pinned;
+  }
+
+  touch(at: Address, node: NodeHead): boolean | Promise<boolean> {
+    return this.runner.run(() => {
+      const isThere = this.state.tree.touch(at, node);
+      if (isThere) this.checkpointWhenDue();
+      return isThere;
+    });
+  }
+
+  async moveTables(segment: number): Promise<void> {
+    const { state } = this;
+    for (const { slot, table } of state.kept.list) {
+      if (table.segment !== segment) continue;
+      const block = await loadTableBlock(this.log, table);
+      if (state.kept.at(slot)?.table === table) state.movingTables.set(slot, block);
+    }
+  }
+
+  /**
+   * Writes a checkpoint now, `needed`: when there is anything to write; gives the newest sequence.
+   * Throws what the log throws.
+   */
+  checkpoint(when: "needed" | "always" = "needed"): number {
+    const { tree, movingTables } = this.state;
+    const isNeeded = this.replayBytes > 0 || tree.dirtyBytes > 0 || movingTables.size > 0;
+    if (isNeeded || when === "always") this.writeCheckpoint();
     return this.headSequence;
   }
 

@@ -1,0 +1,22 @@
+/** What the cleaner needs of a volume beyond what operations need: `TreeVolume` has it. */
+import type { Address } from "../../log/api.ts";
+import type { Volume } from "../api.ts";
+import type { LiveBytes } from "../live-bytes.ts";
+import type { NodeHead } from "../node.ts";
+import type { SegmentSet } from "../segment-set.ts";
+
+export interface CleanableVolume extends Volume {
+  /** Of the active tree, now. */
+  readonly live: Pick<LiveBytes, "of" | "writtenSecondsOf">;
+  /** Segments that snapshots need. */
+  readonly pinned: Pick<SegmentSet, "has">;
+  /**
+   * When the tree still has this node at this address, the next checkpoint writes it somewhere else.
+   * Gives whether it has.
+   */
+  touch(at: Address, node: NodeHead): boolean | Promise<boolean>;
+  /** The next checkpoint moves the snapshots' tables that stand in this segment. */
+  moveTables(segment: number): Promise<void>;
+  /** `needed`: only when there is something to write. Throws what the log throws. */
+  checkpoint(when?: "needed" | "always"): number;
+}
