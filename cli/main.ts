@@ -1,6 +1,6 @@
 /** The command `smfs`: what there is, and nothing of how it is done. */
 import { Command, CommanderError } from "commander";
-import { EXIT, reportFailure } from "./exit.ts";
+import { EXIT, FSCK_EXIT, reportFailure } from "./exit.ts";
 import { VERSION } from "./version.ts";
 
 /** In the order of the help. A command's modules are loaded when it is asked for: most are short runs. */
@@ -34,8 +34,12 @@ try {
   await program.parseAsync();
 } catch (error) {
   // commander has printed its own message; help and version are no failure.
-  if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? 0 : EXIT.usage;
+  if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? 0 : usageCode();
   else reportFailure(error);
+}
+
+function usageCode(): number {
+  return asked === "fsck" ? FSCK_EXIT.usage : EXIT.usage;
 }
 
 function inheritExitOverride(command: Command): void {

@@ -46,7 +46,7 @@ describe.skipIf(NO_MOUNTS)(`one site${NO_MOUNTS === undefined ? "" : ` (${NO_MOU
 
     const fsck = await scene.smfs("fsck", store, "--deep", "--json");
     expect({ code: fsck.code, errors: fsck.errors }).toEqual({ code: 0, errors: "" });
-    expect(JSON.parse(fsck.output)).toMatchObject({ schemaVersion: 1, errors: 0, complete: true });
+    expect(JSON.parse(fsck.output)).toMatchObject({ schemaVersion: 2, errors: 0, complete: true });
 
     const second = await scene.mount(store);
     const expected = await recordTree(SOURCES);

@@ -1,14 +1,70 @@
 /** What a check found: a bounded list, and how much there was in all. */
 import type { Address } from "../log/api.ts";
 
-export interface Finding {
-  /** error: something is lost or contradicts itself; warning: only a count or a hint is wrong. */
-  readonly severity: "error" | "warning";
+/** What is wrong, as a stable word for programs. Repair acts on it (`repair-fixes.ts`). */
+export type Problem =
+  /** The log itself: a segment or a record. */
+  | "log"
+  /** A tree node that cannot be read, or that stands where it does not belong. */
+  | "node"
+  /** An item that cannot be decoded, or of a kind that there is not. */
+  | "item"
+  | "entry-place"
+  | "entry-dangling"
+  | "entry-type"
+  | "attributes-missing"
+  | "allocated-bytes"
+  | "directory-size"
+  | "directory-links"
+  | "directory-names"
+  | "directory-parent"
+  | "entries-in-file"
+  | "symlink-size"
+  | "truncation"
+  | "size"
+  | "extent-overlap"
+  | "extent-range"
+  /** The owners of a shared block. */
+  | "shared"
+  | "segment-missing"
+  /** File data whose checksum differs, or that cannot be read. */
+  | "data"
+  | "links"
+  | "unlinked"
+  | "orphan"
+  | "unreachable"
+  | "root"
+  | "next-inode"
+  | "counters"
+  | "live-bytes";
+
+/**
+ * error: something is lost or contradicts itself; warning: only a count is too high; note: nothing
+ * is wrong, somebody may want to know.
+ */
+export type Severity = "error" | "warning" | "note";
+
+export interface Details {
+  /** Where the bytes in question stand. */
+  readonly address?: Address | null;
+  /** Bytes of the file that are affected: from ≤ byte < to. */
+  readonly range?: { readonly from: number; readonly to: number } | null;
+  /** The inode at the other end. */
+  readonly subject?: number | null;
+  /** The item that is wrong. */
+  readonly key?: { readonly high: number; readonly low: number } | null;
+}
+
+export interface Finding extends Required<Details> {
+  readonly severity: Severity;
+  readonly problem: Problem;
   /** null: not about one inode. */
   readonly inode: number | null;
+  /** A snapshot's name; null: the active tree. */
+  readonly snapshot: string | null;
+  /** A name that leads there, from the root; null: none does, or it was not asked for. */
+  path: Uint8Array | null;
   readonly what: string;
-  /** Where the bytes in question stand. */
-  readonly address: Address | null;
 }
 
 /** What was looked at; grows while a check runs. */
@@ -22,12 +78,19 @@ export interface CheckTotals {
   extents: number;
   /** Bytes of files and of long attribute values. */
   dataBytes: number;
-  /** Stored blocks whose checksums were verified. */
+  /** Stored blocks whose checksums were verified, and their bytes. */
   verifiedBlocks: number;
+  verifiedBytes: number;
+  /** Trees: the active one and the snapshots'. */
+  trees: number;
+  /** Walks over a tree: more than one when memory is short (`CheckOptions.memoryBytes`). */
+  passes: number;
 }
 
 /** Kept in full; the rest is only counted. */
 export const DEFAULT_MAX_FINDINGS = 1000;
+
+const NO_DETAILS: Details = {};
 
 export class Findings {
   readonly list: Finding[] = [];
@@ -35,24 +98,39 @@ export class Findings {
   warnings = 0;
   /** Tree nodes that could not be read: what stands below them was not looked at. */
   unread = 0;
+  /** The tree that is looked at. */
+  snapshot: string | null = null;
   private readonly limit: number;
 
   constructor(limit: number) {
     this.limit = limit;
   }
 
-  error(inode: number | null, what: string, address: Address | null = null): void {
+  error(problem: Problem, inode: number | null, what: string, details: Details = NO_DETAILS): void {
     this.errors++;
-    this.add({ severity: "error", inode, what, address });
+    this.add("error", problem, inode, what, details);
   }
 
-  warning(inode: number | null, what: string, address: Address | null = null): void {
+  warning(problem: Problem, inode: number | null, what: string, details = NO_DETAILS): void {
     this.warnings++;
-    this.add({ severity: "warning", inode, what, address });
+    this.add("warning", problem, inode, what, details);
   }
 
-  private add(finding: Finding): void {
-    if (this.list.length < this.limit) this.list.push(finding);
+  note(problem: Problem, what: string, details = NO_DETAILS): void {
+    this.add("note", problem, null, what, details);
+  }
+
+  private add(
+    severity: Severity,
+    problem: Problem,
+    inode: number | null,
+    what: string,
+    { address = null, range = null, subject = null, key = null }: Details,
+  ): void {
+    if (this.list.length >= this.limit) return;
+    const { snapshot } = this;
+    const about = { severity, problem, inode, snapshot, path: null };
+    this.list.push({ ...about, what, address, range, subject, key });
   }
 }
 
@@ -67,5 +145,8 @@ export function emptyTotals(): CheckTotals {
     extents: 0,
     dataBytes: 0,
     verifiedBlocks: 0,
+    verifiedBytes: 0,
+    trees: 0,
+    passes: 0,
   };
 }

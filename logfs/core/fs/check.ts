@@ -2,16 +2,16 @@
  * fsck, read-only: is the file system at the end of this log whole?
  *
  * It believes the log alone: it rebuilds the state from a checkpoint and the records behind it, as
- * opening would, in memory of its own, and so it can run beside a mounted volume. Then it
- * 1. walks every node: checksum and order (`decodeNode`), keys within the bounds the parent gives;
- * 2. walks every item (`check-items.ts`), and with `depth: "data"` reads what they refer to;
- * 3. compares names with inodes (`check-graph.ts`), sums with counters, references with live bytes.
- * A node that cannot be read ends 3: what stands below it would only be reported as missing.
+ * opening would, in memory of its own, and so it can run beside a mounted volume. Then, for the
+ * active tree and each snapshot's (`check-tree.ts`), it
+ * 1. walks every node and every item, and compares names with inodes and sums with tables;
+ * 2. with `depth: "data"` reads what they refer to, in the order of the device (`check-blocks.ts`).
+ * Memory is bounded by `memoryBytes`: what does not fit is left to further walks.
  */
-import { crc32c } from "../../../lib/crc32c.ts";
-import { messageOf, SmfsError } from "../../../lib/errors.ts";
+import { messageOf } from "../../../lib/errors.ts";
 import type { Address, LogReader, SegmentInfo } from "../log/api.ts";
 import { NodeCache } from "./cache.ts";
+import { BlockQueue } from "./check-blocks.ts";
 import {
   type CheckTotals,
   DEFAULT_MAX_FINDINGS,
@@ -19,13 +19,18 @@ import {
   type Finding,
   Findings,
 } from "./check-findings.ts";
-import { ItemChecker, type StoredBlock } from "./check-items.ts";
-import type { Node, Slot } from "./node.ts";
-import { readLog } from "./reading-log.ts";
+import { findPaths } from "./check-paths.ts";
+import {
+  activeTree,
+  type Counted,
+  TreeCheck,
+  type TreeToCheck,
+  snapshotTree,
+} from "./check-tree.ts";
+import { isBoundaryFailure } from "./check-walk.ts";
+import type { LiveBytes } from "./live-bytes.ts";
 import { Replica } from "./replica.ts";
 import type { VolumeState } from "./state.ts";
-import { LiveBytes } from "./live-bytes.ts";
-import { loaded } from "./miss.ts";
 import { checkpointSequence } from "./volume-open.ts";
 import { DEFAULT_LIMITS } from "./volume.ts";
 
@@ -38,8 +43,19 @@ export interface CheckOptions {
   readonly maxFindings?: number;
   /** Bytes of tree nodes kept in memory. */
   readonly cacheBytes?: number;
-  /** Called after each leaf, with totals that go on growing. */
-  readonly onProgress?: (totals: Readonly<CheckTotals>) => void;
+  /** Bytes for what is noted of inodes, and as many again for blocks to be read. */
+  readonly memoryBytes?: number;
+  /** Find the path of each inode that a finding is about. */
+  readonly paths?: "find" | "omit";
+  /** Called after each leaf and each read of data. */
+  readonly onProgress?: (progress: CheckProgress) => void;
+}
+
+export interface CheckProgress {
+  /** Grow while the check runs. */
+  readonly totals: Readonly<CheckTotals>;
+  /** Of everything that is to be looked at, as far as it is known: 0 … 1. */
+  readonly share: number;
 }
 
 export interface CheckReport {
@@ -52,7 +68,20 @@ export interface CheckReport {
   /** The first of them. */
   readonly findings: readonly Finding[];
   readonly totals: Readonly<CheckTotals>;
+  /** What the active tree really holds; null when not everything was looked at. */
+  readonly counted: CountedVolume | null;
 }
+
+/** What the counters and tables of the superblock should say. */
+export interface CountedVolume {
+  readonly inodes: number;
+  readonly dataBytes: number;
+  readonly nextInode: number;
+  readonly live: LiveBytes;
+}
+
+/** About 1.4 million inodes, and as many blocks, in one walk. */
+const DEFAULT_MEMORY_BYTES = 64 * 2 ** 20;
 
 /** `checkpoint`: the newest one of `log`. Rejects only for bugs: what cannot be read is a finding. */
 export async function checkVolume(
@@ -63,15 +92,16 @@ export async function checkVolume(
   const findings = new Findings(options.maxFindings ?? DEFAULT_MAX_FINDINGS);
   const totals = emptyTotals();
   const replica = await rebuild(log, checkpoint, options, findings);
-  const rebuilt = findings.errors === 0;
+  const wasRebuilt = findings.errors === 0;
+  let counted: CountedVolume | null = null;
   if (replica?.state) {
     const check = new Check(log, replica, replica.state, options, findings, totals);
-    await check.run();
+    counted = await check.run();
   }
   const { errors, warnings, list, unread } = findings;
   const sequence = replica?.appliedSequence ?? 0;
-  const complete = rebuilt && unread === 0;
-  return { sequence, complete, errors, warnings, findings: list, totals };
+  const complete = wasRebuilt && unread === 0;
+  return { sequence, complete, errors, warnings, findings: list, totals, counted };
 }
 
 /** The state at the end of the log, or as far as its records can be applied. */
@@ -90,8 +120,9 @@ async function rebuild(
     replica = made;
     await made.catchUp(() => made.appliedSequence < end);
   } catch (error) {
+    if (!isBoundaryFailure(error)) throw error;
     const place = replica === null ? "the checkpoint" : `record ${replica.appliedSequence + 1}`;
-    findings.error(null, `${place}: ${failureText(error)}`, checkpoint);
+    findings.error("log", null, `${place}: ${messageOf(error)}`, { address: checkpoint });
   }
   return replica;
 }
@@ -103,10 +134,8 @@ class Check {
   private readonly options: CheckOptions;
   private readonly findings: Findings;
   private readonly totals: CheckTotals;
-  private readonly items: ItemChecker;
-  /** Bytes of the log that the tree's own nodes take. */
-  private readonly nodes = new LiveBytes();
-  private lastBlock: StoredBlock | null = null;
+  private readonly memoryBytes: number;
+  private readonly expected: { readonly inodes: number; readonly dataBytes: number };
 
   constructor(
     log: LogReader,
@@ -122,117 +151,83 @@ class Check {
     this.options = options;
     this.findings = findings;
     this.totals = totals;
-    this.items = new ItemChecker(findings, totals, options.segments);
+    this.memoryBytes = options.memoryBytes ?? DEFAULT_MEMORY_BYTES;
+    const trees = [state.counters, ...state.kept.list];
+    const inodes = trees.reduce((sum, tree) => sum + tree.inodes, 0);
+    // Snapshots share most of their data: each block is read once, about.
+    this.expected = { inodes, dataBytes: state.counters.dataBytes };
   }
 
-  async run(): Promise<void> {
-    const { tree, counters } = this.state;
-    await this.visit(tree.root, [0, 0], [Infinity, Infinity]);
-    if (this.findings.unread > 0) return;
-    this.items.finish(counters.nextInode);
-    this.compareCounters();
-    this.compareLive();
-  }
-
-  /** Keys below a slot are from `lower` on and before `upper`. Depth is bounded by MAX_HEIGHT. */
-  private async visit(slot: Slot, lower: Key, upper: Key): Promise<void> {
-    const node = await this.load(slot);
-    if (node === null) return;
-    this.countNode(slot, node);
-    const keys = node.highs.map((high, i): Key => [high, node.lows[i] as number]);
-    const [first, last] = [keys[0], keys.at(-1)];
-    if (first !== undefined && last !== undefined) {
-      const inside = !isBefore(first, lower) && isBefore(last, upper);
-      if (!inside) this.findings.error(null, "a tree node holds keys of another", slot.reference);
-    } else if (slot !== this.state.tree.root) {
-      this.findings.error(null, "an empty tree node", slot.reference);
+  async run(): Promise<CountedVolume | null> {
+    const { state } = this;
+    let blocks = this.options.depth === "data" ? new BlockQueue(this.memoryBytes) : null;
+    const counted = await this.tree(activeTree(state), blocks);
+    for (const snapshot of state.kept.list) {
+      const tree = await snapshotTree(this.log, this.state, snapshot, this.findings);
+      await this.tree(tree, blocks);
     }
-    if (node.level === 0) return this.leaf(node, keys);
-    for (const [i, child] of node.children.entries()) {
-      await this.visit(child, keys[i] as Key, keys[i + 1] ?? upper);
-    }
+    while (blocks !== null) blocks = await this.verify(blocks);
+    if (this.options.paths === "find") await this.namePaths();
+    if (counted === null) return null;
+    const nextInode = Math.max(state.counters.nextInode, counted.lastInode + 1);
+    return { ...counted, nextInode };
   }
 
-  private async load(slot: Slot): Promise<Node | null> {
-    try {
-      return await this.replica.runner.run(() => loaded(slot));
-    } catch (error) {
-      this.findings.unread++;
-      this.items.gap();
-      this.findings.error(null, failureText(error), slot.reference);
-      return null;
-    }
+  private async tree(tree: TreeToCheck, blocks: BlockQueue | null): Promise<Counted | null> {
+    this.totals.trees++;
+    return this.checkOf(tree, blocks).run();
   }
 
-  private countNode(slot: Slot, node: Node): void {
-    this.totals.treeNodes++;
-    this.totals.treeBytes += node.bytes;
-    const { reference } = slot;
-    if (reference !== null) this.nodes.add(reference.segment, reference.length);
+  private checkOf(tree: TreeToCheck, blocks: BlockQueue | null): TreeCheck {
+    const { findings, totals, memoryBytes } = this;
+    const { runner } = this.replica;
+    const { segments } = this.options;
+    const onProgress = (): void => this.progress();
+    return new TreeCheck(tree, {
+      runner,
+      findings,
+      totals,
+      segments,
+      memoryBytes,
+      blocks,
+      onProgress,
+    });
   }
 
-  private async leaf(node: Node, keys: readonly Key[]): Promise<void> {
-    for (const [i, [high, low]] of keys.entries()) {
-      this.items.item(high, low, node.valueAt(i));
+  /** Gives the queue of the blocks that did not fit, collected from all trees; null for none. */
+  private async verify(blocks: BlockQueue): Promise<BlockQueue | null> {
+    await blocks.verify(this.log, this.findings, this.totals, () => this.progress());
+    if (blocks.end.segment === Infinity) return null;
+    const rest = new BlockQueue(this.memoryBytes, blocks.end);
+    await this.checkOf(activeTree(this.state), null).collect(rest);
+    for (const snapshot of this.state.kept.list) {
+      const tree = await snapshotTree(this.log, this.state, snapshot, new Findings(0));
+      await this.checkOf(tree, null).collect(rest);
     }
-    const { blocks } = this.items;
-    this.items.blocks = [];
-    if (this.options.depth === "data") for (const block of blocks) await this.verify(block);
-    this.options.onProgress?.(this.totals);
+    return rest;
   }
 
-  /** Parts of one block are neighbours mostly: it is read once for them. */
-  private async verify(block: StoredBlock): Promise<void> {
-    const last = this.lastBlock;
-    if (last?.segment === block.segment && last.offset === block.offset) return;
-    this.lastBlock = block;
-    const { inode, segment, offset, length } = block;
-    this.totals.verifiedBlocks++;
-    try {
-      const bytes = await readLog(this.log, { segment, offset }, length);
-      if (crc32c(bytes) === block.checksum) return;
-      this.findings.error(inode, `${length} bytes of data: checksum differs`, { segment, offset });
-    } catch (error) {
-      this.findings.error(inode, failureText(error), { segment, offset });
-    }
+  private progress(): void {
+    const { totals, expected } = this;
+    const isDeep = this.options.depth === "data";
+    // A byte of data read takes as long as an inode, more or less, by 1 : 4000.
+    const inodes = Math.min(totals.inodes, expected.inodes);
+    const bytes = Math.min(totals.verifiedBytes, expected.dataBytes);
+    const done = inodes + (isDeep ? bytes / 4096 : 0);
+    const all = expected.inodes + (isDeep ? expected.dataBytes / 4096 : 0);
+    this.options.onProgress?.({ totals, share: all === 0 ? 1 : Math.min(1, done / all) });
   }
 
-  private compareCounters(): void {
-    const { inodes, dataBytes } = this.state.counters;
-    const counted = this.totals;
-    if (inodes !== counted.inodes) {
-      this.findings.warning(null, `the volume counts ${inodes} inodes, has ${counted.inodes}`);
-    }
-    if (dataBytes !== counted.dataBytes) {
-      const text = `the volume counts ${dataBytes} bytes of data, has ${counted.dataBytes}`;
-      this.findings.warning(null, text);
+  private async namePaths(): Promise<void> {
+    const { list } = this.findings;
+    const wanted = list.flatMap(({ inode, snapshot }) =>
+      inode === null || snapshot !== null ? [] : [inode],
+    );
+    if (wanted.length === 0) return;
+    const paths = await findPaths(this.replica.runner, this.state.tree, new Set(wanted));
+    for (const finding of list) {
+      const { inode, snapshot } = finding;
+      if (inode !== null && snapshot === null) finding.path = paths.get(inode) ?? null;
     }
   }
-
-  /** Blocks that the next checkpoint replaces are alive until it does. */
-  private compareLive(): void {
-    const { tree, live, kept } = this.state;
-    for (const { segment, length } of tree.replaced) this.nodes.add(segment, length);
-    for (const { table } of kept.list) this.nodes.add(table.segment, table.length);
-    const numbers = [live, this.nodes, this.items.live].flatMap(({ entries }) => entries);
-    for (const segment of new Set(numbers.map((entry) => entry.segment))) {
-      const used = this.nodes.of(segment) + this.items.live.of(segment);
-      if (live.of(segment) === used) continue;
-      const text = `segment ${segment} counts ${live.of(segment)} live bytes, has ${used}`;
-      this.findings.warning(null, text);
-    }
-  }
-}
-
-type Key = readonly [high: number, low: number];
-
-function isBefore(a: Key, b: Key): boolean {
-  return a[0] < b[0] || (a[0] === b[0] && a[1] < b[1]);
-}
-
-/** A finding's text for a failed read. Anything but a boundary's error is a bug, thrown on. */
-function failureText(error: unknown): string {
-  if (error instanceof SmfsError) return messageOf(error);
-  if ((error as { code?: unknown } | null)?.code !== undefined) return messageOf(error);
-  throw error;
 }
