@@ -17,6 +17,7 @@ import { termOf } from "../../logfs/core/log/epoch.ts";
 import { peekRecordBytes, RECORD_HEADER_BYTES } from "../../logfs/core/log/record.ts";
 import {
   Ack,
+  FOUND,
   FRAME,
   FrameHeader,
   FrameReader,
@@ -205,25 +206,20 @@ export class FollowerSession implements LinkHandler {
 
   private answerPosition(sequence: number): void {
     const { log } = this.options.store;
-    if (log === null || sequence === 0) {
-      this.sendPosition(log?.id ?? NO_LOG, { sequence: 0, epoch: 0, checksum: 0 }, log !== null);
-      return;
-    }
+    const nothing = { sequence, epoch: 0, checksum: 0 };
+    if (log === null) return this.sendPosition(NO_LOG, { ...nothing, sequence: 0 }, FOUND.no);
+    if (sequence === 0) return this.sendPosition(log.id, nothing, FOUND.yes);
+    if (sequence < log.firstSequence) return this.sendPosition(log.id, nothing, FOUND.dropped);
     const generation = this.generation;
     log.positionOf(sequence, (error, position) => {
       if (generation !== this.generation) return;
       if (error !== null) this.refuse(REFUSAL.damaged, error.message);
-      else
-        this.sendPosition(
-          log.id,
-          position ?? { sequence, epoch: 0, checksum: 0 },
-          position !== null,
-        );
+      else this.sendPosition(log.id, position ?? nothing, position === null ? FOUND.no : FOUND.yes);
     });
   }
 
-  private sendPosition(logId: Uint8Array, position: Position, found: boolean): void {
-    const message = { logId, ...position, found: found ? 1 : 0, windowBytes: WINDOW_BYTES };
+  private sendPosition(logId: Uint8Array, position: Position, found: number): void {
+    const message = { logId, ...position, found, windowBytes: WINDOW_BYTES };
     this.send(frame(FRAME.position, PositionMessage, message));
   }
 

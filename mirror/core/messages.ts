@@ -53,12 +53,19 @@ export const PositionMessage = struct("Position", {
   sequence: u64("the record spoken of: the newest one, or the one probed for; 0: before the first"),
   epoch: u64("its epoch"),
   checksum: u32("its headerChecksum"),
-  found: u8("1: the mirror has this record"),
+  found: u8("1: the mirror has this record; 2: it had it, and dropped it (FOUND)"),
   flags: reserved(3),
   windowBytes: u32("record bytes the mirror takes before they are written there"),
   padding: reserved(4),
 });
 export type PositionMessage = Infer<typeof PositionMessage>;
+
+export const FOUND = {
+  no: 0,
+  yes: 1,
+  /** Dropped since: the segments of a mirror go when what comes after them is durable at both sites. */
+  dropped: 2,
+} as const;
 
 export const Probe = struct("Probe", { sequence: u64("which record's position is asked for") });
 

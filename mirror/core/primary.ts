@@ -7,6 +7,8 @@
  *   connection only: after a break they start from what the mirror says it has.
  * - Histories are compared by (sequence, header checksum); the checksums chain, so one equal record
  *   means that everything before it is equal. Where they parted is found by bisection.
+ * - Either side may have dropped old segments. That was after a checkpoint behind them had become
+ *   durable at both, so what was dropped is common; a mirror without that checkpoint is another one.
  */
 import { viewOf } from "../../lib/codec.ts";
 import { messageOf, SmfsError } from "../../lib/errors.ts";
@@ -18,6 +20,7 @@ import { RecordHeader } from "../../logfs/core/log/format.ts";
 import {
   Ack,
   decodeRefuse,
+  FOUND,
   FRAME,
   FrameReader,
   frame,
@@ -265,18 +268,23 @@ export class PrimarySession implements LinkHandler {
 
   /** The mirror's newest record is in our history: stream on. Otherwise find where we parted. */
   private compareNewest(position: PositionMessage): void {
+    const { head, firstSequence } = this.options.log;
+    const common = firstSequence > 1 ? firstSequence : 0;
+    if (position.sequence < common) {
+      this.refused(lacksWhatWasDropped(position.sequence, firstSequence));
+      return;
+    }
     if (position.sequence === 0) {
       this.startStreaming(0);
       return;
     }
-    const head = this.options.log.head.sequence;
-    if (position.sequence > head) {
-      this.bisect(0, head + 1);
+    if (position.sequence > head.sequence) {
+      this.bisect(common, head.sequence + 1);
       return;
     }
     this.lookUp(position.sequence, (ours) => {
       if (ours !== null && ours.checksum === position.checksum) this.startStreaming(ours.sequence);
-      else this.bisect(0, position.sequence);
+      else this.bisect(common, position.sequence);
     });
   }
 
@@ -301,8 +309,12 @@ export class PrimarySession implements LinkHandler {
       else this.refused("the mirror did not return to the common point");
       return;
     }
+    if (position.found === FOUND.dropped) {
+      this.bisect(position.sequence, this.high);
+      return;
+    }
     this.lookUp(position.sequence, (ours) => {
-      const common = position.found === 1 && ours?.checksum === position.checksum;
+      const common = position.found === FOUND.yes && ours?.checksum === position.checksum;
       if (common) this.bisect(position.sequence, this.high);
       else this.bisect(this.low, position.sequence);
     });
@@ -461,6 +473,11 @@ export class PrimarySession implements LinkHandler {
     if (taken > 0) link.write(outbox.subarray(0, taken));
     this.outbox = taken === outbox.length ? null : outbox.subarray(taken);
   }
+}
+
+function lacksWhatWasDropped(sequence: number, firstSequence: number): string {
+  const stands = sequence === 0 ? "the mirror is empty" : `the mirror ends at record ${sequence}`;
+  return `${stands}, and records before ${firstSequence} were dropped here: start the mirror from a copy of this store`;
 }
 
 function superseded(term: number, laterTerm: number): string {
