@@ -40,6 +40,10 @@ export interface StoreStatus {
   readonly writtenSequence: number;
   readonly durableSequence: number;
   readonly segments: number;
+  readonly segmentsSealed: number;
+  /** Removed because nothing referred to them any more, and the bytes of their records. */
+  readonly segmentsDropped: number;
+  readonly droppedBytes: number;
   /** Why nothing more is acknowledged, or why a mirror shows nothing newer; null: all is well. */
   readonly failure: string | null;
   /** Room of the store's device, and what is free of it. */

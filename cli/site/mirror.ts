@@ -7,6 +7,7 @@ import { SmfsError } from "../../lib/errors.ts";
 import type { Clock, Logger, Timers } from "../../lib/ports.ts";
 import { FileSystem } from "../../logfs/core/fs/filesystem.ts";
 import { VolumeFollower } from "../../logfs/core/fs/follower.ts";
+import type { ReachedCheckpoint } from "../../logfs/core/fs/reaper.ts";
 import { checkpointSequence } from "../../logfs/core/fs/volume-open.ts";
 import type { LogFollower, Position } from "../../logfs/core/log/api.ts";
 import { Log } from "../../logfs/core/log/log.ts";
@@ -16,6 +17,7 @@ import { FollowerSession, type FollowerStore } from "../../mirror/core/follower.
 import type { Hello } from "../../mirror/core/messages.ts";
 import { closeLog, openStore, volumeLimits } from "./primary.ts";
 import type { Config } from "../config.ts";
+import { agreedAtMirror, Reaping } from "./reaping.ts";
 
 /** An open log and the file system that follows it. */
 interface Following {
@@ -23,6 +25,7 @@ interface Following {
   readonly store: FileSegmentStore;
   readonly volume: VolumeFollower;
   readonly fileSystem: FileSystem;
+  readonly reaping: Reaping;
 }
 
 export class MirrorSite implements FollowerStore {
@@ -157,6 +160,7 @@ export class MirrorSite implements FollowerStore {
     this.following = null;
     if (following === null) return;
     await following.volume.close();
+    following.reaping.close();
     await closeLog(following.log);
     following.store.close();
   }
@@ -180,15 +184,17 @@ export class MirrorSite implements FollowerStore {
   }
 
   private follow({ log, store }: { log: Log; store: FileSegmentStore }, from: number): void {
+    const reaping = new Reaping(log, () => agreedAtMirror(log), this.logger);
     const environment = {
       clock: this.time,
       space: () => store.space(),
       limits: volumeLimits(this.config),
+      onCheckpoint: (reached: ReachedCheckpoint) => reaping.handleCheckpoint(reached),
     };
     const volume = new VolumeFollower(log, environment, from);
     // Nothing is written here, so nothing waits: the committer of a mirror is never asked.
     const fileSystem = new FileSystem(volume, { wait: () => undefined }, this.config.mount);
-    this.following = { log, store, volume, fileSystem };
+    this.following = { log, store, volume, fileSystem, reaping };
     this.onFileSystem();
   }
 

@@ -16,6 +16,7 @@ import type { SyncLevel } from "../../logfs/core/vfs.ts";
 import { type CommitOutcome, MirrorCommitter } from "../../mirror/core/commit.ts";
 import { PrimarySession } from "../../mirror/core/primary.ts";
 import type { Config } from "../config.ts";
+import { Reaping } from "./reaping.ts";
 
 export interface PrimaryEvents {
   readonly onSettled: (level: SyncLevel, outcome: CommitOutcome, micros: number) => void;
@@ -46,15 +47,23 @@ export async function openPrimary(
   // A mirror that has heard of an epoch which is then lost here would take its next user for another.
   await durable(log);
   if (log.checkpoint === null) throw new SmfsError("DAMAGED", "the log holds no file system");
+  const session = config.mirror === null ? null : newSession();
+  // A mirror that is configured keeps everything until it has been heard of.
+  const copy = registry.standalone ? null : session;
+  const reaping = new Reaping(
+    log,
+    () => Math.min(log.durableSequence, copy?.durableSequence ?? Infinity),
+    logger,
+  );
   const volume = await openVolume(log, log.checkpoint, {
     clock: time,
     space: () => store.space(),
     limits: volumeLimits(config),
+    onCheckpoint: (reached) => reaping.handleCheckpoint(reached),
   });
-  const session = config.mirror === null ? null : newSession();
   const committer = new MirrorCommitter({
     log,
-    mirror: registry.standalone ? null : session,
+    mirror: copy,
     clock: time,
     timers: time,
     onUnreachable: config.mount.onUnreachable,
@@ -75,7 +84,10 @@ export async function openPrimary(
       maxRecordBytes: registry.log?.maxRecordBytes ?? 0,
       clock: time,
       timers: time,
-      onChange: () => committer.handleProgress(),
+      onChange: () => {
+        committer.handleProgress();
+        reaping.handleProgress();
+      },
       onFenced: events.onFenced,
     });
   }
@@ -83,6 +95,7 @@ export async function openPrimary(
   const close = async (): Promise<void> => {
     session?.stop();
     if (log.failure === null) checkpointAtClose(volume, logger);
+    reaping.close();
     await closeLog(log);
     store.close();
   };
