@@ -59,6 +59,8 @@ export interface Attributes {
   accessed: Timestamp;
   modified: Timestamp;
   changed: Timestamp;
+  /** Creation. */
+  born: Timestamp;
 }
 
 /** Absent fields stay as they are. `"now"` is the file system's own time. */
@@ -119,6 +121,12 @@ export const XATTR_REPLACE = 2;
 export interface Vfs {
   readonly readOnly: boolean;
 
+  /**
+   * Whether the inode's name and attributes, and the names in it, may change without its front-end's
+   * doing: those must not be cached. Without this method none may.
+   */
+  isTransient?(inode: number): boolean;
+
   lookup(caller: Caller, parent: number, name: Uint8Array): MaybePromise<Attributes>;
   getattr(inode: number): MaybePromise<Attributes>;
   /** `handle`, when given, is an open handle whose right to write replaces a permission check. */
@@ -165,6 +173,17 @@ export interface Vfs {
     name: Uint8Array,
     mode: number,
     exclusive: boolean,
+    options: OpenOptions,
+  ): MaybePromise<{ attributes: Attributes; handle: number }>;
+  /**
+   * O_TMPFILE: makes a regular file without a name and opens it. It goes with its last handle and
+   * hold, unless `naming` is `possible` and `link` gave it a name before.
+   */
+  createUnnamed(
+    caller: Caller,
+    parent: number,
+    mode: number,
+    naming: "possible" | "never",
     options: OpenOptions,
   ): MaybePromise<{ attributes: Attributes; handle: number }>;
   open(caller: Caller, inode: number, options: OpenOptions): MaybePromise<number>;

@@ -54,11 +54,15 @@ export class VolumeFollower implements Volume, SnapshotSource {
     return this.replica.state?.kept.list ?? [];
   }
 
+  isKept(snapshot: Snapshot): boolean {
+    return this.replica.state?.kept.segmentsOf(snapshot) !== undefined;
+  }
+
   openSnapshot(snapshot: Snapshot): Volume {
     const { log, replica } = this;
     const { runner, state } = replica;
     if (state === null) return fail("EAGAIN");
-    const isKept = (one: Snapshot): boolean => replica.state?.kept.segmentsOf(one) !== undefined;
+    const isKept = (one: Snapshot): boolean => this.isKept(one);
     const space = (): { totalBytes: number; freeBytes: number } => this.space();
     const { nodeBytes } = state.tree;
     return new SnapshotVolume(

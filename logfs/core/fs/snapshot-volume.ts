@@ -19,6 +19,7 @@ import { Tree } from "./tree.ts";
 export interface SnapshotSource {
   /** In ascending order of slots. */
   readonly keptSnapshots: readonly Snapshot[];
+  isKept(snapshot: Snapshot): boolean;
   /** Reads a snapshot that is kept. */
   openSnapshot(snapshot: Snapshot): Volume;
 }

@@ -1,7 +1,7 @@
 /** What the file system counts; metrics are made of it in `cli/`. */
 import type { Vfs } from "../vfs.ts";
 
-export type OperationName = Exclude<keyof Vfs, "readOnly">;
+export type OperationName = Exclude<keyof Vfs, "readOnly" | "isTransient">;
 
 const NO_OPERATIONS: Record<OperationName, number> = {
   lookup: 0,
@@ -17,6 +17,7 @@ const NO_OPERATIONS: Record<OperationName, number> = {
   rmdir: 0,
   rename: 0,
   create: 0,
+  createUnnamed: 0,
   open: 0,
   release: 0,
   read: 0,

@@ -4,10 +4,11 @@
  */
 import { assert } from "../../../lib/assert.ts";
 import { viewOf } from "../../../lib/codec.ts";
-import { SmfsError } from "../../../lib/errors.ts";
+import { fail, SmfsError } from "../../../lib/errors.ts";
 import type { Appended } from "../log/api.ts";
 import type { Item, Transaction } from "./api.ts";
 import { keyAt, type Keys, lowerBound } from "./node.ts";
+import { INODES_END } from "./snapshot-numbers.ts";
 import type { Tree } from "./tree.ts";
 import { type Change, type FreedRange, type Update, UpdateItem } from "./update.ts";
 
@@ -141,6 +142,7 @@ export class TreeTransaction implements Transaction {
   }
 
   allocateInode(): number {
+    if (this.nextInode >= INODES_END) fail("ENOSPC");
     return this.nextInode++;
   }
 

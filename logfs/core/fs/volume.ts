@@ -96,9 +96,13 @@ export class TreeVolume implements CleanableVolume, SnapshotSource {
     return this.state.kept.list;
   }
 
+  isKept(snapshot: Snapshot): boolean {
+    return this.state.kept.segmentsOf(snapshot) !== undefined;
+  }
+
   openSnapshot(snapshot: Snapshot): Volume {
     const { log, runner, state } = this;
-    const isKept = (one: Snapshot): boolean => state.kept.segmentsOf(one) !== undefined;
+    const isKept = (one: Snapshot): boolean => this.isKept(one);
     const space = (): { totalBytes: number; freeBytes: number } => this.space();
     const { nodeBytes } = state.tree;
     return new SnapshotVolume(

@@ -1,6 +1,6 @@
-/** Attributes as the kernel wants them, in the three answers that carry them. */
+/** Attributes as the kernel wants them, in the answers that carry them. */
 import type { Attributes } from "../../core/vfs.ts";
-import { Attr, AttrOut, EntryOut } from "./abi.ts";
+import { Attr, AttrOut, EntryOut, Statx, STATX_BASIC_STATS, STATX_BTIME, StatxOut } from "./abi.ts";
 import type { Context } from "./context.ts";
 import type { Reply } from "./reply.ts";
 
@@ -9,11 +9,32 @@ const SECTOR_BYTES = 512;
 const PREFERRED_IO_BYTES = 64 * 1024;
 /** The kernel counts inodes of `Vfs` as its nodes, and numbers are never used twice. */
 const GENERATION = 0;
+const NO_CACHING = { entryMillis: 0, attributesMillis: 0 };
 
 export function putAttributes(context: Context, reply: Reply, attributes: Attributes): void {
-  const valid = duration(context.caching.attributesMillis);
+  const valid = duration(cachingOf(context, attributes.inode).attributesMillis);
   reply.put(AttrOut, { validSeconds: valid.seconds, validNanos: valid.nanos });
   reply.put(Attr, encodable(attributes));
+}
+
+/** As `putAttributes`, with the time of creation. */
+export function putStatx(context: Context, reply: Reply, attributes: Attributes): void {
+  const valid = duration(cachingOf(context, attributes.inode).attributesMillis);
+  const { device, born, ...known } = { ...encodable(attributes), born: attributes.born };
+  reply.put(StatxOut, { validSeconds: valid.seconds, validNanos: valid.nanos, flags: 0 });
+  reply.put(Statx, {
+    ...known,
+    mask: STATX_BASIC_STATS | STATX_BTIME,
+    attributes: 0,
+    attributesMask: 0,
+    btime: born.seconds,
+    btimeNanos: born.nanoseconds,
+    // The inverse of new_encode_dev (include/linux/kdev_t.h).
+    deviceMajor: (device >>> 8) & 0xfff,
+    deviceMinor: (device & 0xff) | ((device >>> 12) & 0xfff00),
+    volumeMajor: 0,
+    volumeMinor: 0,
+  });
 }
 
 /** An inode under a name; the kernel's lookup count of it grows by one. */
@@ -30,8 +51,9 @@ export function putNoEntry(context: Context, reply: Reply): void {
 }
 
 function putEntryHead(context: Context, reply: Reply, node: number): void {
-  const entry = duration(context.caching.entryMillis);
-  const attributes = duration(context.caching.attributesMillis);
+  const { entryMillis, attributesMillis } = cachingOf(context, node);
+  const entry = duration(entryMillis);
+  const attributes = duration(attributesMillis);
   reply.put(EntryOut, {
     node,
     generation: GENERATION,
@@ -40,6 +62,10 @@ function putEntryHead(context: Context, reply: Reply, node: number): void {
     entryValidNanos: entry.nanos,
     attrValidNanos: attributes.nanos,
   });
+}
+
+function cachingOf({ vfs, caching }: Context, node: number) {
+  return vfs.isTransient?.(node) === true ? NO_CACHING : caching;
 }
 
 function duration(millis: number): { seconds: number; nanos: number } {
@@ -80,4 +106,5 @@ const NO_ATTRIBUTES = encodable({
   accessed: EPOCH,
   modified: EPOCH,
   changed: EPOCH,
+  born: EPOCH,
 });

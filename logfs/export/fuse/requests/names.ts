@@ -24,7 +24,8 @@ export const lookup = operation<Attributes | undefined>({
     // EXPORT_SUPPORT: an NFS server on the mount asks for an inode by number as "."
     if (equalBytes(name, DOT)) return vfs.getattr(request.node);
     const find = () => vfs.lookup(request, request.node, name);
-    return caching.entryMillis === 0 ? find() : orElse(find, absent);
+    const cacheable = caching.entryMillis > 0 && vfs.isTransient?.(request.node) !== true;
+    return cacheable ? orElse(find, absent) : find();
   },
   encode(context, reply, attributes) {
     if (attributes === undefined) putNoEntry(context, reply);
