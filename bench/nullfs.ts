@@ -159,6 +159,18 @@ export class NullFs implements Vfs {
     return { attributes, handle: this.openNode(attributes.inode, options) };
   }
 
+  createUnnamed(
+    caller: Caller,
+    parent: number,
+    mode: number,
+    _naming: "possible" | "never",
+    options: OpenOptions,
+  ): MaybePromise<{ attributes: Attributes; handle: number }> {
+    const attributes = this.add(caller, parent, S_IFREG | (mode & 0o7777));
+    attributes.links = 0;
+    return { attributes, handle: this.openNode(attributes.inode, options) };
+  }
+
   open(_caller: Caller, inode: number, options: OpenOptions): MaybePromise<number> {
     return this.openNode(inode, options);
   }
@@ -302,6 +314,7 @@ export class NullFs implements Vfs {
       accessed: EPOCH,
       modified: EPOCH,
       changed: EPOCH,
+      born: EPOCH,
     };
     this.nodes.set(inode, { attributes, parent, names: new Map(), target: new Uint8Array(0) });
     return attributes;

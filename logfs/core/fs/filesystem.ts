@@ -40,6 +40,7 @@ import {
   listDirectory,
   lookup,
   makeNode,
+  type Naming,
   type Node,
   readSymlink,
   removeName,
@@ -179,6 +180,7 @@ export class FileSystem implements Vfs {
       (transaction) => link(transaction, this.driver.actor(caller), inode, parent, name),
       (attributes, sequence) => {
         this.driver.touched(sequence, parent, inode);
+        this.used.named(inode);
         return attributes;
       },
     );
@@ -226,6 +228,17 @@ export class FileSystem implements Vfs {
   ): MaybePromise<{ attributes: Attributes; handle: number }> {
     this.counters.count("create");
     return this.files.create(caller, { parent, name, mode, exclusive }, options);
+  }
+
+  createUnnamed(
+    caller: Caller,
+    parent: number,
+    mode: number,
+    naming: Naming,
+    options: OpenOptions,
+  ): MaybePromise<{ attributes: Attributes; handle: number }> {
+    this.counters.count("createUnnamed");
+    return this.files.createUnnamed(caller, { parent, mode, naming }, options);
   }
 
   open(caller: Caller, inode: number, options: OpenOptions): MaybePromise<number> {

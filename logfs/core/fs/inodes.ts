@@ -79,5 +79,6 @@ export function attributesOf(inode: number, item: InodeItem): Attributes {
     accessed: { seconds: item.accessedSeconds, nanoseconds: item.accessedNanoseconds },
     modified: { seconds: item.modifiedSeconds, nanoseconds: item.modifiedNanoseconds },
     changed: { seconds: item.changedSeconds, nanoseconds: item.changedNanoseconds },
+    born: { seconds: item.bornSeconds, nanoseconds: item.bornNanoseconds },
   };
 }

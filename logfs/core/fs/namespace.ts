@@ -5,12 +5,13 @@
  * comes first: search permission on the parent, then existence, then write permission, then types.
  * A directory counts 32 bytes of size for each entry, and one link for each subdirectory.
  */
+import { EMPTY } from "../../../lib/bytes.ts";
 import { fail } from "../../../lib/errors.ts";
 import { type Attributes, type Caller, ROOT_INODE, type Timestamp } from "../vfs.ts";
 import { inGroup, isRoot, requireAccess, requireNotSticky } from "./access.ts";
 import type { ItemView, Transaction } from "./api.ts";
 import { attributesOf, loadInode, storeInode, touchContents, updateInode } from "./inodes.ts";
-import { type InodeItem, ITEM, keyOf, newInode, setTime } from "./items.ts";
+import { FLAG_UNNAMED, type InodeItem, ITEM, keyOf, newInode, ORPHANS, setTime } from "./items.ts";
 import {
   isDirectory,
   MODE_BITS,
@@ -123,6 +124,29 @@ export function makeNode(
   return attributesOf(inode, item);
 }
 
+/** Whether an inode made without a name may get one. */
+export type Naming = "possible" | "never";
+
+/** A regular file without a name, as if it had lost its last one: whoever makes it uses it. */
+export function makeUnnamed(
+  transaction: Transaction,
+  { caller, now }: Actor,
+  parent: number,
+  mode: number,
+  naming: Naming,
+): Attributes {
+  const directory = loadDirectory(transaction, caller, parent, X_OK);
+  requireRoomFor(directory, caller, S_IFREG);
+  const inode = transaction.allocateInode();
+  const fields = inherit(directory, parent, caller, { mode: S_IFREG | (mode & MODE_BITS) });
+  const item = newInode({ ...fields, links: 0 }, now);
+  if (naming === "possible") item.flags |= FLAG_UNNAMED;
+  storeInode(transaction, inode, item);
+  transaction.put(ORPHANS, inode, EMPTY);
+  transaction.adjust({ inodes: 1 });
+  return attributesOf(inode, item);
+}
+
 function checkNode({ mode, target }: Node): void {
   const types = [S_IFREG, S_IFDIR, S_IFLNK, S_IFIFO, S_IFSOCK, S_IFCHR, S_IFBLK];
   if (!types.includes(typeOf(mode))) fail("EINVAL");
@@ -204,13 +228,15 @@ export function link(
   const directory = loadDirectory(transaction, caller, parent, X_OK);
   checkName(name);
   if (findEntry(transaction, parent, directory.nameSeed, name) !== undefined) fail("EEXIST");
-  const { mode, links } = loadInode(transaction, inode);
+  const { mode, links, flags } = loadInode(transaction, inode);
   requireRoomFor(directory, caller, mode);
   if (isDirectory(mode)) fail("EPERM");
-  if (links === 0) fail("ENOENT");
+  if (links === 0 && (flags & FLAG_UNNAMED) === 0) fail("ENOENT");
   if (links >= LINK_MAX) fail("EMLINK");
+  if (links === 0) transaction.delete(ORPHANS, inode);
   const item = updateInode(transaction, inode, (linked) => {
     linked.links++;
+    linked.flags &= ~FLAG_UNNAMED;
     setTime(linked, "changed", now);
   });
   addEntry(transaction, parent, { name, inode, mode }, now);

@@ -22,6 +22,7 @@ import { copyPart, type CopyRequest } from "./copying.ts";
 import type { Driver, Space } from "./driver.ts";
 import { Handles } from "./handles.ts";
 import { chain } from "./maybe.ts";
+import { makeUnnamed, type Naming } from "./namespace.ts";
 import { checkOpen, createFile, type Creation, openAndTruncate } from "./opening.ts";
 import { planAgain } from "./plan-again.ts";
 import { executeRead, planRead } from "./reading.ts";
@@ -40,6 +41,13 @@ import {
 export interface Opened {
   readonly attributes: Attributes;
   readonly handle: number;
+}
+
+export interface UnnamedCreation {
+  readonly parent: number;
+  /** Permission bits. */
+  readonly mode: number;
+  readonly naming: Naming;
 }
 
 /** An open that changes something. */
@@ -80,6 +88,19 @@ export class OpenFiles {
     return this.openBy(opening, (transaction) =>
       createFile(transaction, this.driver.actor(caller), creation, options, isUsed),
     );
+  }
+
+  createUnnamed(
+    caller: Caller,
+    { parent, mode, naming }: UnnamedCreation,
+    options: OpenOptions,
+  ): MaybePromise<Opened> {
+    this.handles.requireRoom();
+    return this.openBy({ caller, options, space: "takesSpace" }, (transaction) => {
+      const actor = this.driver.actor(caller);
+      const attributes = makeUnnamed(transaction, actor, parent, mode, naming);
+      return { attributes, truncating: false };
+    });
   }
 
   open(caller: Caller, inode: number, options: OpenOptions): MaybePromise<number> {
@@ -198,6 +219,7 @@ export class OpenFiles {
       if (parent !== undefined) this.driver.touched(sequence, parent);
       this.driver.touched(sequence, value.attributes.inode);
       const handle = this.openHandle(caller, value.attributes.inode, options, sequence);
+      if (value.attributes.links === 0) this.used.orphan(value.attributes.inode);
       const ready = chain(this.driver.afterTruncation(value), (attributes) =>
         this.driver.settled({ attributes, handle }, sequence, this.driver.sync.floor),
       );

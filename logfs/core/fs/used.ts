@@ -68,6 +68,14 @@ export class UsedInodes {
     return "nothing";
   }
 
+  /** It has got its first name. */
+  named(inode: number): void {
+    const use = this.uses.get(inode);
+    if (use === undefined || !use.orphaned) return;
+    use.orphaned = false;
+    this.orphanedCount--;
+  }
+
   /** Answers may come in another order than their records. */
   touched(inode: number, sequence: number): void {
     const use = this.uses.get(inode);

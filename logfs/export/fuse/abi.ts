@@ -64,12 +64,17 @@ export const OPCODES = {
   CREATE: 35,
   INTERRUPT: 36,
   DESTROY: 38,
+  IOCTL: 39,
   BATCH_FORGET: 42,
   FALLOCATE: 43,
   READDIRPLUS: 44,
   RENAME2: 45,
   LSEEK: 46,
   COPY_FILE_RANGE: 47,
+  SYNCFS: 50,
+  TMPFILE: 51,
+  STATX: 52,
+  COPY_FILE_RANGE_64: 53,
 } as const;
 
 export type OpcodeName = keyof typeof OPCODES;
@@ -197,6 +202,51 @@ export const AttrOut = struct("fuse_attr_out", {
   validSeconds: u64("how long they may be cached"),
   validNanos: u32("nanoseconds"),
   padding: reserved(4),
+});
+
+/** fuse_statx_out without its fuse_statx, which follows. */
+export const StatxOut = struct("fuse_statx_out", {
+  validSeconds: u64("how long they may be cached"),
+  validNanos: u32("nanoseconds"),
+  flags: u32("none"),
+  spare: reserved(16),
+});
+
+/** statx.stx_mask (include/uapi/linux/stat.h) */
+export const STATX_BASIC_STATS = 0x7ff;
+export const STATX_BTIME = 0x800;
+
+/** fuse_statx, of 7.39 on */
+export const Statx = struct("fuse_statx", {
+  mask: u32("STATX bits of what is filled in"),
+  blockSize: u32("preferred bytes of one read or write"),
+  attributes: u64("STATX_ATTR bits, none"),
+  links: u32("count"),
+  uid: u32("owner"),
+  gid: u32("group"),
+  mode: u16("type and permissions"),
+  spare: reserved(2),
+  inode: u64("number"),
+  size: u64("bytes"),
+  blocks: u64("of 512 bytes"),
+  attributesMask: u64("STATX_ATTR bits that are known, none"),
+  atime: i64("seconds"),
+  atimeNanos: u32("nanoseconds"),
+  atimePadding: reserved(4),
+  btime: i64("seconds"),
+  btimeNanos: u32("nanoseconds"),
+  btimePadding: reserved(4),
+  ctime: i64("seconds"),
+  ctimeNanos: u32("nanoseconds"),
+  ctimePadding: reserved(4),
+  mtime: i64("seconds"),
+  mtimeNanos: u32("nanoseconds"),
+  mtimePadding: reserved(4),
+  deviceMajor: u32("of device files"),
+  deviceMinor: u32("of device files"),
+  volumeMajor: u32("the kernel fills it in"),
+  volumeMinor: u32("the kernel fills it in"),
+  room: reserved(112),
 });
 
 export const SetattrIn = struct("fuse_setattr_in", {
@@ -334,13 +384,18 @@ export const LseekOut = struct("fuse_lseek_out", { offset: u64("bytes") });
 
 export const CopyFileRangeIn = struct("fuse_copy_file_range_in", {
   handle: u64("handle read from"),
-  offset: u64("bytes"),
+  offset: roundedU64("bytes"),
   targetNode: u64("inode"),
   targetHandle: u64("handle written to"),
-  targetOffset: u64("bytes"),
-  length: u64("bytes"),
+  targetOffset: roundedU64("bytes"),
+  length: roundedU64("bytes"),
   flags: u64("none yet"),
 });
+
+/** One call's bytes, so that the short form of the answer holds what it did. */
+export const COPY_BYTES_MAX = 2 ** 31;
+
+export const CopyFileRangeOut = struct("fuse_copy_file_range_out", { copied: u64("bytes") });
 
 export const ForgetIn = struct("fuse_forget_in", { lookups: u64("count to take off") });
 

@@ -1,9 +1,10 @@
-/** Open files: OPEN, CREATE, READ, WRITE, RELEASE, FSYNC, FALLOCATE, LSEEK, COPY_FILE_RANGE. */
+/** Open files: OPEN, CREATE, READ, WRITE, RELEASE, FSYNC, FALLOCATE, LSEEK, COPY_FILE_RANGE, TMPFILE, IOCTL. */
 import { fail } from "../../../../lib/errors.ts";
-import type { Attributes, OpenOptions, SyncRequest } from "../../../core/vfs.ts";
+import type { Attributes, MaybePromise, OpenOptions, SyncRequest } from "../../../core/vfs.ts";
 import * as abi from "../abi.ts";
 import { putEntry } from "../attributes.ts";
-import { operation } from "../context.ts";
+import { type Context, operation } from "../context.ts";
+import type { Request } from "../request.ts";
 
 function optionsOf(flags: number): OpenOptions {
   const mode = flags & abi.O_ACCMODE;
@@ -57,6 +58,16 @@ export const create = operation<Created>({
   undo({ holdings }, { attributes, handle }) {
     holdings.release(handle);
     holdings.forget(attributes.inode, 1);
+  },
+});
+
+/** The kernel's name for what has none is of no use. O_EXCL says that it must not get one. */
+export const tmpfile = operation<Created>({
+  ...create,
+  run({ vfs }, request) {
+    const { flags, mode } = request.take(abi.CreateIn);
+    const naming = (flags & abi.O_EXCL) === 0 ? "possible" : "never";
+    return vfs.createUnnamed(request, request.node, mode, naming, optionsOf(flags));
   },
 });
 
@@ -115,14 +126,24 @@ export const lseek = operation<number>({
   encode: (_context, reply, offset) => reply.put(abi.LseekOut, { offset }),
 });
 
+function copyRange({ vfs }: Context, request: Request): MaybePromise<number> {
+  const { handle, offset, targetHandle, targetOffset, length, flags } = request.take(
+    abi.CopyFileRangeIn,
+  );
+  if (flags !== 0) fail("EINVAL");
+  const target = { handle: targetHandle, offset: targetOffset };
+  return vfs.copyRange({ handle, offset }, target, Math.min(length, abi.COPY_BYTES_MAX));
+}
+
 export const copyFileRange = operation<number>({
-  run({ vfs }, request) {
-    const { handle, offset, targetHandle, targetOffset, length, flags } = request.take(
-      abi.CopyFileRangeIn,
-    );
-    if (flags !== 0) fail("EINVAL");
-    const target = { handle: targetHandle, offset: targetOffset };
-    return vfs.copyRange({ handle, offset }, target, length);
-  },
+  run: copyRange,
   encode: (_context, reply, size) => reply.put(abi.WriteOut, { size }),
 });
+
+export const copyFileRange64 = operation<number>({
+  run: copyRange,
+  encode: (_context, reply, copied) => reply.put(abi.CopyFileRangeOut, { copied }),
+});
+
+/** No file has any control of its own. */
+export const ioctl = operation<never>({ run: () => fail("ENOTTY") });

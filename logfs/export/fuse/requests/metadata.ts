@@ -1,13 +1,23 @@
-/** GETATTR, SETATTR, ACCESS, STATFS. */
-import type { AttributeChanges, Attributes, FsStatistics } from "../../../core/vfs.ts";
+/** GETATTR, STATX, SETATTR, ACCESS, STATFS, SYNCFS. */
+import {
+  type AttributeChanges,
+  type Attributes,
+  type FsStatistics,
+  ROOT_INODE,
+} from "../../../core/vfs.ts";
 import { AccessIn, FATTR, SetattrIn, StatfsOut } from "../abi.ts";
 import type { Infer } from "../../../../lib/codec.ts";
-import { putAttributes } from "../attributes.ts";
+import { putAttributes, putStatx } from "../attributes.ts";
 import { operation } from "../context.ts";
 
 export const getattr = operation<Attributes>({
   run: ({ vfs }, request) => vfs.getattr(request.node),
   encode: (context, reply, attributes) => putAttributes(context, reply, attributes),
+});
+
+export const statx = operation<Attributes>({
+  run: ({ vfs }, request) => vfs.getattr(request.node),
+  encode: (context, reply, attributes) => putStatx(context, reply, attributes),
 });
 
 export const setattr = operation<Attributes>({
@@ -38,6 +48,9 @@ function changesOf(wanted: Infer<typeof SetattrIn>): AttributeChanges {
 export const access = operation<void>({
   run: ({ vfs }, request) => vfs.access(request, request.node, request.take(AccessIn).mask),
 });
+
+/** syncfs(2); the kernel asks only some kinds of FUSE mounts. */
+export const syncfs = operation<void>({ run: ({ vfs }) => vfs.fsync(ROOT_INODE, "full") });
 
 /** New inodes are bounded by space only; this is what df -i shows as free. */
 const FREE_INODES = 2 ** 32;
