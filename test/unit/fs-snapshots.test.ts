@@ -61,7 +61,7 @@ class ShownWorld extends FsWorld {
         return true;
       }),
     );
-    return entries.toSorted();
+    return entries.toSorted(([a], [b]) => (a < b ? -1 : 1));
   }
 }
 
