@@ -1,9 +1,7 @@
-import { type ChildProcess, execFile, execFileSync, spawn } from "node:child_process";
+import { execFile, spawn } from "node:child_process";
 import { once } from "node:events";
 import {
-  accessSync,
   chownSync,
-  constants,
   existsSync,
   mkdirSync,
   mkdtempSync,
@@ -14,28 +12,15 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { mountFuse } from "../../logfs/export/fuse/mount.ts";
+import { Server, whyNoFuse } from "./fuse-mount.ts";
 
-const SERVER = fileURLToPath(new URL("fuse-server.ts", import.meta.url));
 /** A tree to copy: this project's own. */
 const SOURCES = fileURLToPath(new URL("../../logfs", import.meta.url));
 const run = promisify(execFile);
-
-function whyNot(): string | undefined {
-  if (process.platform !== "linux") return "FUSE is Linux's";
-  if (process.geteuid?.() !== 0) return "needs root to mount";
-  try {
-    accessSync("/dev/fuse", constants.R_OK | constants.W_OK);
-    execFileSync("python3", ["-c", "import os; os.pwritev"], { stdio: "ignore" });
-    return undefined;
-  } catch (error) {
-    return `needs /dev/fuse and python3 (${String(error)})`;
-  }
-}
 
 /** fusermount3 opens the device with the rights of the user that calls it. */
 function whyNoFusermount(): string | undefined {
@@ -44,50 +29,7 @@ function whyNoFusermount(): string | undefined {
   return found ? undefined : "needs fusermount3";
 }
 
-/** Whom a process runs as; nobody said: as this one. */
-interface User {
-  readonly uid?: number;
-  readonly gid?: number;
-}
-
-/** The server process, asked a line at a time. */
-class Server {
-  readonly process: ChildProcess;
-  readonly mountpoint: string;
-  private readonly lines: AsyncIterator<string>;
-
-  private constructor(store: string, mountpoint: string, user: User) {
-    this.mountpoint = mountpoint;
-    this.process = spawn(process.execPath, ["--import", "tsx", SERVER, store, mountpoint], {
-      stdio: ["pipe", "pipe", "inherit"],
-      ...user,
-    });
-    const output = this.process.stdout;
-    if (output === null) throw new Error("the server has no output");
-    this.lines = createInterface({ input: output })[Symbol.asyncIterator]();
-  }
-
-  static async start(store: string, mountpoint: string, user: User = {}): Promise<Server> {
-    const server = new Server(store, mountpoint, user);
-    const { value } = await server.lines.next();
-    if (value !== "mounted") throw new Error(`the server said: ${value}`);
-    return server;
-  }
-
-  async ask<T>(command: string): Promise<T> {
-    this.process.stdin?.write(`${command}\n`);
-    const { value } = await this.lines.next();
-    return JSON.parse(String(value)) as T;
-  }
-
-  async stop(): Promise<void> {
-    if (this.process.exitCode !== null || this.process.signalCode !== null) return;
-    this.process.stdin?.end();
-    await once(this.process, "exit");
-  }
-}
-
-const reason = whyNot();
+const reason = whyNoFuse();
 
 describe.skipIf(reason !== undefined)(`a mounted file system${reason ? `: ${reason}` : ""}`, () => {
   const directory = mkdtempSync(join(tmpdir(), "smfs-fuse-"));
