@@ -12,12 +12,14 @@ it("no history of faults loses what was acknowledged", async () => {
   const faults = new Set<string>();
   let acknowledged = 0;
   let packetsLost = 0;
+  let dropped = 0;
   for (let seed = FIRST_SEED; seed < FIRST_SEED + SEEDS; seed++) {
     try {
       const summary = await new World(seed).run();
       for (const fault of Object.keys(summary.faults)) faults.add(fault);
       acknowledged += summary.acknowledged;
       packetsLost += summary.packetsLost;
+      dropped += summary.dropped;
     } catch (error) {
       throw new Error(`seed ${seed}: npm run sim -- --seed ${seed} --runs 1`, { cause: error });
     }
@@ -26,6 +28,7 @@ it("no history of faults loses what was acknowledged", async () => {
   expect(faults.size).toBe(12);
   expect(acknowledged).toBeGreaterThan(SEEDS * 50);
   expect(packetsLost).toBeGreaterThan(SEEDS * 10);
+  expect(dropped).toBeGreaterThan(SEEDS * 10);
 }, 180_000);
 
 it("one seed gives one history", async () => {

@@ -4,6 +4,7 @@ import { FileSystem } from "../../logfs/core/fs/filesystem.ts";
 import { VolumeFollower } from "../../logfs/core/fs/follower.ts";
 import { initialise } from "../../logfs/core/fs/inodes.ts";
 import type { SyncOptions } from "../../logfs/core/fs/api.ts";
+import { type ReachedCheckpoint, Reaper } from "../../logfs/core/fs/reaper.ts";
 import { checkpointSequence, formatVolume, openVolume } from "../../logfs/core/fs/volume-open.ts";
 import type { TreeVolume } from "../../logfs/core/fs/volume.ts";
 import type { Position } from "../../logfs/core/log/api.ts";
@@ -17,10 +18,11 @@ import type { SimulatedDisk } from "./disk.ts";
 import { Endpoint } from "./endpoint.ts";
 import type { Life } from "./life.ts";
 
+/** Tiny segments, so that they die and are dropped all the time. */
 const LOG_OPTIONS = {
-  segmentBytes: 512 * 1024,
-  maxRecordBytes: 64 * 1024,
-  allocationBytes: 64 * 1024,
+  segmentBytes: 64 * 1024,
+  maxRecordBytes: 32 * 1024,
+  allocationBytes: 16 * 1024,
   tailBytes: 64 * 1024,
 };
 const LIMITS = { cacheBytes: 64 * 1024, dirtyBytes: 16 * 1024, replayBytes: 128 * 1024 };
@@ -53,11 +55,28 @@ export function format(disk: SimulatedDisk, life: Life): Promise<void> {
   });
 }
 
+/** Drops a log's dead segments as soon as may be. */
+function reap(log: Log, agreedSequence: () => number): Reaper {
+  const reaper = new Reaper(log, agreedSequence);
+  log.subscribe(() => dropDead(reaper));
+  return reaper;
+}
+
+function dropDead(reaper: Reaper): void {
+  while (reaper.isDue) reaper.step();
+}
+
+interface Opening {
+  readonly follower: boolean;
+  readonly promote: boolean;
+  readonly onCheckpoint?: (reached: ReachedCheckpoint) => void;
+}
+
 /** A file system that may be written, without a mirror: for looking at a disk after a disaster. */
 export async function openWritable(
   disk: SimulatedDisk,
   life: Life,
-  how: { follower: boolean; promote: boolean },
+  how: Opening,
 ): Promise<{ log: Log; volume: TreeVolume }> {
   const recovered = Log.recover(disk, { ...LOG_OPTIONS, follower: how.follower }, life);
   if (!recovered.ok) throw recovered.failure;
@@ -65,7 +84,8 @@ export async function openWritable(
   if (how.promote) log.startEpoch(firstEpochOf(termOf(log.epoch) + 1), EPOCH_REASON.promoted);
   else log.startEpoch(log.epoch + 1, EPOCH_REASON.opened);
   if (log.checkpoint === null) throw new NoFileSystem("the first checkpoint has not arrived");
-  const environment = { clock: life, space: () => disk.space(), limits: LIMITS };
+  const { onCheckpoint = () => {} } = how;
+  const environment = { clock: life, space: () => disk.space(), limits: LIMITS, onCheckpoint };
   return { log, volume: await openVolume(log, log.checkpoint, environment) };
 }
 
@@ -76,6 +96,7 @@ export class SimPrimary {
   readonly fs: FileSystem;
   readonly session: PrimarySession;
   readonly endpoint: Endpoint;
+  readonly reaper: Reaper;
   fencedBy: string | null = null;
 
   private constructor(
@@ -96,7 +117,10 @@ export class SimPrimary {
       ...LOG_OPTIONS,
       clock: life,
       timers: life,
-      onChange: () => committer?.handleProgress(),
+      onChange: () => {
+        committer?.handleProgress();
+        if (this.reaper !== undefined) dropDead(this.reaper);
+      },
       onFenced: (reason) => {
         this.fencedBy = reason;
       },
@@ -110,6 +134,8 @@ export class SimPrimary {
       timeoutMicros: 60_000_000,
       onSettled: () => {},
     });
+    const { session } = this;
+    this.reaper = reap(log, () => Math.min(log.durableSequence, session.durableSequence));
     this.fs = new FileSystem(this.volume, committer, sync);
     this.endpoint = new Endpoint("initiator", life, seed, this.session, config, send);
     this.session.attach(this.endpoint.association);
@@ -123,8 +149,14 @@ export class SimPrimary {
     config: Partial<TransportConfig>,
     send: Send,
   ): Promise<SimPrimary> {
-    const opened = await openWritable(disk, life, { follower: false, promote: false });
+    const reached: ReachedCheckpoint[] = [];
+    let handle = (one: ReachedCheckpoint): void => void reached.push(one);
+    const onCheckpoint = (one: ReachedCheckpoint): void => handle(one);
+    const how = { follower: false, promote: false, onCheckpoint };
+    const opened = await openWritable(disk, life, how);
     const primary = new SimPrimary(life, opened, sync, seed, config, send);
+    handle = (one) => primary.reaper.handleCheckpoint(one);
+    for (const one of reached) handle(one);
     await new Promise<void>((resolve, reject) => {
       const { log } = opened;
       log.whenDurable(log.head.sequence, (error) => (error === null ? resolve() : reject(error)));
@@ -210,7 +242,13 @@ export class SimMirror implements FollowerStore {
 
   private follow(log: Log, from: number): void {
     this.log = log;
-    const environment = { clock: this.life, space: () => this.disk.space(), limits: LIMITS };
+    const reaper = reap(log, () => Math.min(log.durableSequence, log.vouchedSequence));
+    const environment = {
+      clock: this.life,
+      space: () => this.disk.space(),
+      limits: LIMITS,
+      onCheckpoint: (reached: ReachedCheckpoint) => reaper.handleCheckpoint(reached),
+    };
     this.volume = new VolumeFollower(log, environment, from);
   }
 }

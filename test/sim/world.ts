@@ -44,6 +44,14 @@ export interface RunSummary {
   readonly faults: Readonly<Record<string, number>>;
   readonly packets: number;
   readonly packetsLost: number;
+  /** Segments dropped at both sites. */
+  readonly dropped: number;
+}
+
+/** Numbers are given in order and never again. */
+function droppedFrom(disk: SimulatedDisk): number {
+  const segments = disk.list();
+  return (segments.at(-1)?.segment ?? 0) - segments.length;
 }
 
 class Violation extends Error {
@@ -115,6 +123,7 @@ export class World {
       faults: this.faults,
       packets: aToB.sent + bToA.sent,
       packetsLost: aToB.lost + bToA.lost,
+      dropped: droppedFrom(this.disks.primary) + droppedFrom(this.disks.mirror),
     };
   }
 
@@ -284,18 +293,24 @@ export class World {
 
   // ---- the checkers -------------------------------------------------------------------------
 
-  /** With everything in order the mirror follows again, and has all that is older than a moment. */
+  /** With everything in order the mirror follows again, has all that is older than a moment, and shows it. */
   private async expectReunion(): Promise<void> {
     const inOrder = Math.max(this.now, this.brokenUntil, this.fullUntil);
     for (;;) {
       const head = this.primary?.log.head.sequence ?? 0;
       await this.pass(0.5 * SECOND);
       const { state, reason, durableSequence = 0 } = this.primary?.session ?? {};
-      if (state === "streaming" && durableSequence >= head) return;
+      if (state === "streaming" && durableSequence >= head) return this.expectFollowing(head);
       if (this.now < inOrder + REUNION_MICROS) continue;
       const what = `${state} (${reason}), the mirror has ${durableSequence} of ${head}`;
       throw new Violation(`the sites do not find together: ${what}`);
     }
+  }
+
+  private expectFollowing(head: number): void {
+    const { failure = null, headSequence = 0 } = this.mirror?.volume ?? {};
+    if (failure !== null) throw new Violation(`the mirror's file system: ${failure.message}`);
+    if (headSequence < head) throw new Violation(`the mirror shows ${headSequence} of ${head}`);
   }
 
   private async expectPrefix(
