@@ -2,6 +2,7 @@ import { describe, expect, test } from "vitest";
 import { fail, SmfsError, toErrno } from "../../lib/errors.ts";
 import { ERRNO } from "../../lib/errno.ts";
 import { viewOf } from "../../lib/codec.ts";
+import { Prng } from "../../lib/prng.ts";
 import { MAX_OPERATION_BYTES } from "../../logfs/core/fs/transaction.ts";
 import { Log } from "../../logfs/core/log/log.ts";
 import { checkVolume } from "../../logfs/core/fs/check.ts";
@@ -243,6 +244,28 @@ describe("checkpoints", () => {
         expect(await count(world)).toBe(20 - (to - from));
       }
     }
+  });
+
+  test("are prepared a step at a time: no operation writes all that is dirty", async () => {
+    const limits = { dirtyBytes: 2 * 2 ** 20, cacheBytes: 64 * 2 ** 20 };
+    const world = new VolumeWorld({ limits, nodeBytes: 16384, log: { segmentBytes: 2 ** 25 } });
+    const random = new Prng(5);
+    let most = 0;
+    while (world.volume.statistics.checkpoints < 2) {
+      const { offset, segment } = world.log.endAddress;
+      const low = random.below(2 ** 40);
+      await world.finish(world.volume.change((t) => t.put(1, low, value(1, 100))));
+      const end = world.log.endAddress;
+      if (end.segment === segment) most = Math.max(most, end.offset - offset);
+      if (world.log.unwrittenBytes > 2 ** 20) await world.durable();
+    }
+    expect(most).toBeLessThan(limits.dirtyBytes / 3);
+    // What was written ahead and what it replaced is accounted for exactly.
+    world.volume.close();
+    const options = { segments: world.disk.list(), depth: "structure" as const };
+    const checkpoint = world.log.checkpoint ?? { segment: 0, offset: 0 };
+    const { totals } = await world.finish(checkVolume(world.log, checkpoint, options));
+    expect(world.volume.liveBytes).toBe(totals.treeBytes);
   });
 
   test("come when too much is dirty, and when too much would be replayed", async () => {

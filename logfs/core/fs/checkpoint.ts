@@ -91,6 +91,7 @@ function flushed(state: VolumeState, nodes: NodeWriter, now: Moment): Next {
   for (const { reference } of nodes.written.values()) {
     live.add(reference.segment, reference.length, now.seconds);
   }
+  for (const { segment, length } of tree.ahead) live.add(segment, length, now.seconds);
   for (const { segment, length } of tree.replaced) live.add(segment, -length);
   const root = nodes.referenceOf(tree.root);
   return { root, height: tree.height, counters: { ...counters }, live, kept, quota };
@@ -179,6 +180,7 @@ function installNodes(log: LogWriter, { tree, cache }: VolumeState, nodes: NodeW
   }
   for (const reference of tree.replaced) log.free(reference, reference.length);
   tree.replaced = [];
+  tree.ahead = [];
   tree.dirtyBytes = 0;
 }
 

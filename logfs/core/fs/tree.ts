@@ -47,6 +47,8 @@ export class Tree implements ItemView {
   dirtyBytes = 0;
   /** Blocks of the last checkpoint that the next one no longer refers to. */
   replaced: NodeReference[] = [];
+  /** Blocks of leaves that were written since then, ahead of the next one (`leaf-sweep.ts`). */
+  ahead: NodeReference[] = [];
   readonly cache: NodeCache;
   readonly nodeBytes: number;
   readonly maxValueBytes: number;
@@ -77,6 +79,7 @@ export class Tree implements ItemView {
     this.root = root;
     this.dirtyBytes = 0;
     this.replaced = [];
+    this.ahead = [];
   }
 
   get(high: number, low: number): Uint8Array | undefined {
@@ -187,6 +190,13 @@ export class Tree implements ItemView {
     for (const one of above) this.makeDirty(one);
     this.makeDirty(slot);
     return true;
+  }
+
+  /** A dirty leaf is in the log now. */
+  wroteAhead(slot: Slot, reference: NodeReference): void {
+    slot.reference = reference;
+    this.ahead.push(reference);
+    this.dirtyBytes -= reference.length;
   }
 
   private leafOf(high: number, low: number): Node {

@@ -9,6 +9,7 @@ import type { Address, LogWriter } from "../log/api.ts";
 import { KIND } from "../log/format.ts";
 import type { ItemView, Transaction, Volume, VolumeStatistics } from "./api.ts";
 import { type CheckpointChange, writeCheckpoint } from "./checkpoint.ts";
+import { LeafSweep } from "./leaf-sweep.ts";
 import type { LiveBytes } from "./live-bytes.ts";
 import type { CleanableVolume } from "./cleaner/api.ts";
 import { loadTableBlock } from "./kept.ts";
@@ -41,6 +42,8 @@ export const DEFAULT_LIMITS: VolumeLimits = {
 
 /** Above this multiple of `dirtyBytes` (checkpoints fail, the device is full) nothing more is changed. */
 const DIRTY_CEILING = 4;
+/** Leaves that one operation writes ahead of a checkpoint that is due: some milliseconds. */
+const SWEEP_BYTES = 512 * 1024;
 
 export interface VolumeEnvironment {
   readonly clock: Pick<Clock, "wallMicros">;
@@ -66,6 +69,8 @@ export class TreeVolume implements CleanableVolume, SnapshotSource {
   private replayBytes: number;
   /** After a refused checkpoint: no further try before so much is dirty. */
   private retryDirtyBytes = 0;
+  /** A checkpoint is due, and being prepared. */
+  private sweep: LeafSweep | null = null;
 
   /** `replayed`: the records behind the newest checkpoint that `state` already contains. */
   constructor(
@@ -235,18 +240,22 @@ export class TreeVolume implements CleanableVolume, SnapshotSource {
     throw new SmfsError("NO_SPACE", "changes wait in memory for a checkpoint that finds no space");
   }
 
+  /** A checkpoint that is due is prepared a step with each operation, so that none waits for all of it. */
   private checkpointWhenDue(): void {
     const { dirtyBytes } = this.state.tree;
     const { dirtyBytes: most, replayBytes } = this.limits;
-    const due = dirtyBytes >= most || this.replayBytes >= replayBytes;
+    const due = this.sweep !== null || dirtyBytes >= most || this.replayBytes >= replayBytes;
     if (!due || dirtyBytes < this.retryDirtyBytes) return;
     try {
-      this.writeCheckpoint();
+      this.sweep ??= new LeafSweep();
+      this.sweep.step(this.log, this.state, SWEEP_BYTES);
+      if (this.sweep.done) this.writeCheckpoint();
     } catch (error) {
       // The operation itself is in the log: its caller must not see this. A log that has failed
       // refuses the next append by itself; a full one may have room later.
       if (!(error instanceof SmfsError)) throw error;
       this.checkpointFailures++;
+      this.sweep = null;
       this.retryDirtyBytes = dirtyBytes + most / 4;
     }
   }
@@ -257,5 +266,6 @@ export class TreeVolume implements CleanableVolume, SnapshotSource {
     this.checkpoints++;
     this.replayBytes = 0;
     this.retryDirtyBytes = 0;
+    this.sweep = null;
   }
 }
