@@ -8,14 +8,16 @@ import { viewOf } from "../../lib/codec.ts";
 import { crc32c } from "../../lib/crc32c.ts";
 import { SmfsError } from "../../lib/errors.ts";
 import { Prng } from "../../lib/prng.ts";
-import { RecordHeader, SegmentHeader } from "../../logfs/core/log/format.ts";
+import { KIND, RecordHeader, SegmentHeader } from "../../logfs/core/log/format.ts";
 import type { Log } from "../../logfs/core/log/log.ts";
 import { readRecord } from "../../logfs/core/log/record.ts";
 import { LogWorld } from "../sim/log-world.ts";
 
 type Step =
   | { kind: "append"; bytes: number }
-  | { kind: "sync" }
+  | { kind: "sync" | "seal" | "checkpoint" }
+  /** Of the segments that may be dropped, those whose bit is set. */
+  | { kind: "drop"; which: number }
   | { kind: "advance"; micros: number }
   | { kind: "kill" | "crash"; seed: number };
 
@@ -23,6 +25,8 @@ type Step =
 const anyStep: fc.Arbitrary<Step> = fc.oneof(
   { weight: 12, arbitrary: fc.record({ kind: fc.constant("append"), bytes: fc.nat(6000) }) },
   { weight: 3, arbitrary: fc.record({ kind: fc.constant("sync") }) },
+  { weight: 2, arbitrary: fc.record({ kind: fc.constantFrom("seal", "checkpoint") }) },
+  { weight: 1, arbitrary: fc.record({ kind: fc.constant("drop"), which: fc.nat(255) }) },
   { weight: 6, arbitrary: fc.record({ kind: fc.constant("advance"), micros: fc.nat(1500) }) },
   {
     weight: 2,
@@ -36,6 +40,9 @@ class Model {
   private readonly checksums = new Map<number, number>();
   private written = 0;
   private durable = 0;
+  /** Newest checkpoint that is durable: what was dropped stands before it. */
+  private checkpoint = { sequence: 0, segment: 0 };
+  private readonly dropped = new Set<number>();
 
   constructor() {
     this.append(10);
@@ -49,6 +56,12 @@ class Model {
         return this.append(step.bytes);
       case "sync":
         return this.promise();
+      case "seal":
+        return this.seal();
+      case "checkpoint":
+        return this.appendCheckpoint();
+      case "drop":
+        return this.drop(step.which);
       case "advance":
         return this.world.clock.advance(step.micros);
       case "kill":
@@ -61,14 +74,46 @@ class Model {
   }
 
   private append(bytes: number): void {
+    this.change(() => this.world.append(bytes));
+  }
+
+  private change(call: () => unknown): void {
     const { log } = this.world;
     try {
-      this.world.append(bytes);
+      call();
     } catch (error) {
       expect((error as SmfsError).code).toBe("NO_SPACE");
     }
     // A seal may stand in front of the record; all are known by their place in the chain.
     this.checksums.set(log.head.sequence, log.head.checksum);
+  }
+
+  private seal(): void {
+    const { log } = this.world;
+    const { sequence } = log.head;
+    this.change(() => log.sealSegment());
+    expect(log.head.sequence - sequence).toBeLessThanOrEqual(1);
+    if (log.head.sequence > sequence) expect(log.segments.at(-1)?.sealed).toBe(true);
+  }
+
+  private appendCheckpoint(): void {
+    const { log } = this.world;
+    this.change(() => this.world.append(10, { kind: KIND.checkpoint }));
+    const { checkpoint } = log;
+    if (checkpoint === null) return;
+    const at = { sequence: log.head.sequence, segment: checkpoint.segment };
+    log.whenDurable(at.sequence, (error) => {
+      if (error === null) this.checkpoint = at;
+    });
+  }
+
+  private drop(which: number): void {
+    const { log } = this.world;
+    const dead = log.segments
+      .filter(({ segment }) => segment < this.checkpoint.segment)
+      .filter((_, index) => (which & (1 << (index & 7))) !== 0);
+    log.drop(dead.map(({ segment }) => segment));
+    for (const { segment } of dead) this.dropped.add(segment);
   }
 
   private promise(): void {
@@ -92,20 +137,38 @@ class Model {
     this.written = log.head.sequence;
   }
 
-  /** All records are there, each continues the one before, and each is the one that was appended. */
+  /**
+   * From the last gap on all records are there, each continues the one before, and each is the one
+   * that was appended; what was dropped is gone, and nothing else.
+   */
   check(): void {
     const { log } = this.world;
-    let previous = 0;
-    let count = 0;
+    let previous = log.firstSequence === 1 ? 0 : null;
+    let count = log.firstSequence - 1;
     for (const { sequence, bytes } of this.world.records()) {
       const header = readRecord(bytes);
       expect(sequence).toBe(++count);
-      expect(header.previousChecksum).toBe(previous);
+      expect(header.previousChecksum).toBe(previous ?? header.previousChecksum);
       previous = header.headerChecksum;
       expect(this.checksums.get(sequence) ?? previous).toBe(previous);
     }
     expect(count).toBe(log.head.sequence);
-    expect(log.head.checksum).toBe(previous);
+    expect(log.head.checksum).toBe(previous ?? log.head.checksum);
+    this.checkSegments();
+  }
+
+  private checkSegments(): void {
+    const { log } = this.world;
+    const numbers = log.segments.map(({ segment }) => segment);
+    const last = log.endAddress.segment;
+    const all = Array.from({ length: last }, (_, i) => i + 1);
+    expect(numbers).toEqual(all.filter((segment) => !this.dropped.has(segment)));
+    if (this.dropped.size === 0) return;
+    const gap = Math.max(...this.dropped);
+    expect(log.firstSequence).toBe(
+      log.segments.find(({ segment }) => segment > gap)?.firstSequence,
+    );
+    expect(log.firstSequence).toBeLessThanOrEqual(this.checkpoint.sequence);
   }
 }
 
