@@ -8,6 +8,7 @@ import type { Clock, Logger, Timers } from "../../lib/ports.ts";
 import { FileSystem } from "../../logfs/core/fs/filesystem.ts";
 import { VolumeFollower } from "../../logfs/core/fs/follower.ts";
 import type { ReachedCheckpoint } from "../../logfs/core/fs/reaper.ts";
+import { SnapshotVfs } from "../../logfs/core/fs/snapshot-vfs.ts";
 import { checkpointSequence } from "../../logfs/core/fs/volume-open.ts";
 import type { LogFollower, Position } from "../../logfs/core/log/api.ts";
 import { Log } from "../../logfs/core/log/log.ts";
@@ -25,6 +26,7 @@ interface Following {
   readonly store: FileSegmentStore;
   readonly volume: VolumeFollower;
   readonly fileSystem: FileSystem;
+  readonly vfs: SnapshotVfs;
   readonly reaping: Reaping;
 }
 
@@ -81,6 +83,11 @@ export class MirrorSite implements FollowerStore {
 
   get fileSystem(): FileSystem | null {
     return this.following?.fileSystem ?? null;
+  }
+
+  /** The file system with its snapshots: what is mounted. */
+  get vfs(): SnapshotVfs | null {
+    return this.following?.vfs ?? null;
   }
 
   /** The first primary says which log this store will hold from now on. */
@@ -194,7 +201,8 @@ export class MirrorSite implements FollowerStore {
     const volume = new VolumeFollower(log, environment, from);
     // Nothing is written here, so nothing waits: the committer of a mirror is never asked.
     const fileSystem = new FileSystem(volume, { wait: () => undefined }, this.config.mount);
-    this.following = { log, store, volume, fileSystem, reaping };
+    const vfs = new SnapshotVfs(fileSystem, volume);
+    this.following = { log, store, volume, fileSystem, vfs, reaping };
     this.onFileSystem();
   }
 

@@ -6,6 +6,7 @@ import type { Clock, Timers, Logger } from "../../lib/ports.ts";
 import { SmfsError } from "../../lib/errors.ts";
 import type { SyncOptions } from "../../logfs/core/fs/api.ts";
 import { FileSystem } from "../../logfs/core/fs/filesystem.ts";
+import { SnapshotVfs } from "../../logfs/core/fs/snapshot-vfs.ts";
 import { openVolume } from "../../logfs/core/fs/volume-open.ts";
 import type { TreeVolume, VolumeLimits } from "../../logfs/core/fs/volume.ts";
 import { EPOCH_REASON, firstEpochOf } from "../../logfs/core/log/epoch.ts";
@@ -30,9 +31,16 @@ export interface PrimarySite {
   readonly store: FileSegmentStore;
   readonly volume: TreeVolume;
   readonly fileSystem: FileSystem;
+  /** The file system with its snapshots: what is mounted. */
+  readonly vfs: SnapshotVfs;
   readonly session: PrimarySession | null;
   readonly committer: MirrorCommitter;
   readonly sync: SyncOptions;
+  /**
+   * The file system becomes that of a snapshot; `fileSystem` and `vfs` are others then, and nothing
+   * may go on with the old ones. Rejects with what `Snapshots.rollBack` does.
+   */
+  rollBack(snapshot: string): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -72,7 +80,8 @@ export async function openPrimary(
   });
   const alone = session === null || registry.standalone;
   const sync = alone ? withoutMirror(config.mount) : config.mount;
-  const fileSystem = new FileSystem(volume, committer, sync);
+  let fileSystem = new FileSystem(volume, committer, sync);
+  let vfs = new SnapshotVfs(fileSystem, volume);
   if (registry.fencedBy === null) await finishPending(fileSystem, logger);
   else log.fence(registry.fencedBy);
 
@@ -92,6 +101,13 @@ export async function openPrimary(
     });
   }
 
+  const rollBack = async (snapshot: string): Promise<void> => {
+    await volume.snapshots.rollBack(snapshot);
+    fileSystem = new FileSystem(volume, committer, sync);
+    vfs = new SnapshotVfs(fileSystem, volume);
+    await finishPending(fileSystem, logger);
+  };
+
   const close = async (): Promise<void> => {
     session?.stop();
     if (log.failure === null) checkpointAtClose(volume, logger);
@@ -99,7 +115,23 @@ export async function openPrimary(
     await closeLog(log);
     store.close();
   };
-  return { role: "primary", log, store, volume, fileSystem, session, committer, sync, close };
+  return {
+    role: "primary",
+    log,
+    store,
+    volume,
+    get fileSystem() {
+      return fileSystem;
+    },
+    get vfs() {
+      return vfs;
+    },
+    session,
+    committer,
+    sync,
+    rollBack,
+    close,
+  };
 }
 
 /** What a full store has no room to remove now is removed by a later opening. */

@@ -11,7 +11,7 @@ import {
 import { resolve as resolvePath } from "node:path";
 import { messageOf, SmfsError } from "../../lib/errors.ts";
 import type { Logger } from "../../lib/ports.ts";
-import type { FileSystem } from "../../logfs/core/fs/filesystem.ts";
+import type { Vfs } from "../../logfs/core/vfs.ts";
 import { StoreRegistry } from "../../logfs/log/registry.ts";
 import { openLink, type UdpLink } from "../../gateway/udp/endpoint.ts";
 import { resolveAddress } from "../../gateway/udp/address.ts";
@@ -26,6 +26,7 @@ import { VERSION } from "../version.ts";
 import { MirrorSite } from "./mirror.ts";
 import { openPrimary, type PrimarySite } from "./primary.ts";
 import type { Config, MirrorConfig } from "../config.ts";
+import { snapshotVerbs } from "./snapshots.ts";
 import { describeSite } from "./status.ts";
 
 export type SiteState = "starting" | "running" | "promoting" | "fenced" | "stopping" | "stopped";
@@ -188,6 +189,7 @@ export class Site {
     this.control = await serveControl(this.registry.controlSocket, {
       "GET /status": () => this.status(),
       "GET /metrics": async () => ({ text: await this.metricsText() }),
+      ...snapshotVerbs(this),
       "POST /promote": (query) => this.promote(query.get("force") === "1"),
       "POST /stop": () => {
         setImmediate(() => this.stopUnasked());
@@ -221,14 +223,14 @@ export class Site {
       role.whenReady(() => this.remount());
       return;
     }
-    const { fileSystem } = role;
-    if (fileSystem === null) return;
+    const { vfs } = role;
+    if (vfs === null) return;
     await this.dropMount();
-    this.mount = await this.serve(fileSystem, mountPoint, role.role === "primary");
+    this.mount = await this.serve(vfs, mountPoint, role.role === "primary");
     this.logger.info({ mountPoint: this.mount.mountpoint, role: role.role }, "mounted");
   }
 
-  private async serve(vfs: FileSystem, mountpoint: string, writable: boolean): Promise<FuseServer> {
+  private async serve(vfs: Vfs, mountpoint: string, writable: boolean): Promise<FuseServer> {
     const server = await serveFuse(
       vfs,
       {
@@ -254,6 +256,17 @@ export class Site {
     this.settle.reject(error);
     if (this.state !== "starting") this.stopUnasked();
     else throw error;
+  }
+
+  /** Runs `act` while nothing is mounted: files that were open get ENOTCONN. */
+  async whileUnmounted(act: () => Promise<void>): Promise<void> {
+    await this.unmount();
+    try {
+      await act();
+    } finally {
+      this.remount();
+      await this.mounting;
+    }
   }
 
   private async unmount(): Promise<void> {

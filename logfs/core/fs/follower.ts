@@ -13,6 +13,7 @@ import { requireSegments } from "./needed-segments.ts";
 import { readLog } from "./reading-log.ts";
 import { Replica } from "./replica.ts";
 import type { Snapshot } from "./snapshot.ts";
+import { describeSnapshots, type SnapshotInfo } from "./snapshot-usage.ts";
 import { type SnapshotSource, SnapshotVolume } from "./snapshot-volume.ts";
 import { DEFAULT_LIMITS, type VolumeEnvironment } from "./volume.ts";
 
@@ -52,6 +53,11 @@ export class VolumeFollower implements Volume, SnapshotSource {
 
   get keptSnapshots(): readonly Snapshot[] {
     return this.replica.state?.kept.list ?? [];
+  }
+
+  async describeSnapshots(): Promise<SnapshotInfo[]> {
+    const { state } = this.replica;
+    return state === null ? [] : describeSnapshots(this.log, state);
   }
 
   isKept(snapshot: Snapshot): boolean {

@@ -13,6 +13,7 @@ import { Slot } from "./node.ts";
 import { readLog } from "./reading-log.ts";
 import type { Runner } from "./runner.ts";
 import type { Snapshot } from "./snapshot.ts";
+import type { SnapshotInfo } from "./snapshot-usage.ts";
 import { Tree } from "./tree.ts";
 
 /** A volume that keeps snapshots. */
@@ -22,6 +23,8 @@ export interface SnapshotSource {
   isKept(snapshot: Snapshot): boolean;
   /** Reads a snapshot that is kept. */
   openSnapshot(snapshot: Snapshot): Volume;
+  /** What each one holds and costs, in the order in which they were taken. */
+  describeSnapshots(): Promise<SnapshotInfo[]>;
 }
 
 /** What a snapshot's volume has from the one that keeps it. */

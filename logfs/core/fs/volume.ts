@@ -19,6 +19,7 @@ import type { ReachedCheckpoint } from "./reaper.ts";
 import { Runner } from "./runner.ts";
 import type { SegmentSet } from "./segment-set.ts";
 import type { Snapshot } from "./snapshot.ts";
+import { describeSnapshots, type SnapshotInfo } from "./snapshot-usage.ts";
 import { type SnapshotSource, SnapshotVolume } from "./snapshot-volume.ts";
 import { Snapshots } from "./snapshots.ts";
 import type { VolumeIdentity, VolumeState } from "./state.ts";
@@ -42,7 +43,7 @@ export const DEFAULT_LIMITS: VolumeLimits = {
 
 /** Above this multiple of `dirtyBytes` (checkpoints fail, the device is full) nothing more is changed. */
 const DIRTY_CEILING = 4;
-/** Leaves that one operation writes ahead of a checkpoint that is due: some milliseconds. */
+/** Leaves that one operation writes ahead of a checkpoint that is due, at most: some milliseconds. */
 const SWEEP_BYTES = 512 * 1024;
 
 export interface VolumeEnvironment {
@@ -99,6 +100,10 @@ export class TreeVolume implements CleanableVolume, SnapshotSource {
 
   get keptSnapshots(): readonly Snapshot[] {
     return this.state.kept.list;
+  }
+
+  describeSnapshots(): Promise<SnapshotInfo[]> {
+    return describeSnapshots(this.log, this.state);
   }
 
   isKept(snapshot: Snapshot): boolean {
@@ -248,7 +253,7 @@ export class TreeVolume implements CleanableVolume, SnapshotSource {
     if (!due || dirtyBytes < this.retryDirtyBytes) return;
     try {
       this.sweep ??= new LeafSweep();
-      this.sweep.step(this.log, this.state, SWEEP_BYTES);
+      this.sweep.step(this.log, this.state, Math.min(SWEEP_BYTES, most / 8));
       if (this.sweep.done) this.writeCheckpoint();
     } catch (error) {
       // The operation itself is in the log: its caller must not see this. A log that has failed
