@@ -37,9 +37,9 @@ afterEach(() => {
   rmSync(directory, { recursive: true, force: true });
 });
 
-async function primary() {
+async function primary(...flags: string[]) {
   const path = join(directory, "store");
-  await mkfsCommand().parseAsync([path], { from: "user" });
+  await mkfsCommand().parseAsync([path, ...flags], { from: "user" });
   const registry = StoreRegistry.open(path);
   return openPrimary(registry, configFrom({}, path), systemTime, SILENT, NO_EVENTS);
 }
@@ -47,6 +47,25 @@ async function primary() {
 it("an opening's epoch is durable before anybody can hear of it", async () => {
   const site = await primary();
   expect(site.log.durableSequence).toBe(site.log.head.sequence);
+  await site.close();
+});
+
+it("a standalone primary drops the segments of what was overwritten", async () => {
+  const site = await primary("--segment-size", "2MiB");
+  const { fileSystem, log } = site;
+  const options = { read: true, write: true, append: false, truncate: false };
+  const name = new TextEncoder().encode("name");
+  const { handle } = await fileSystem.create(ROOT, 1, name, 0o644, true, options);
+  const data = new Uint8Array(2 ** 20);
+  for (let i = 0; i < 12; i++) await fileSystem.write(handle, 0, data.fill(i), "none");
+  expect(log.segmentCount).toBeGreaterThan(6);
+  site.volume.checkpoint();
+  await new Promise((resolve) => {
+    log.whenDurable(log.head.sequence, resolve);
+  });
+  await vi.waitFor(() => expect(log.segmentCount).toBeLessThanOrEqual(2));
+  expect(site.store.list().length).toBe(log.segmentCount);
+  expect((await fileSystem.read(handle, 0, 4))[0]).toEqual(Uint8Array.of(11, 11, 11, 11));
   await site.close();
 });
 
