@@ -275,6 +275,9 @@ describe("checkpoints", () => {
     const replay = new VolumeWorld({ limits: { replayBytes: 2000 } });
     for (let i = 0; i < 100; i++) void replay.volume.change((t) => t.put(1, 0, value(i)));
     expect(replay.volume.statistics.checkpoints).toBeGreaterThan(2);
+    const records = new VolumeWorld({ limits: { replayRecords: 20 } });
+    for (let i = 0; i < 100; i++) void records.volume.change((t) => t.put(1, 0, value(i)));
+    expect(records.volume.statistics.checkpoints).toBe(5);
   });
 
   test("live bytes are what files and nodes refer to", async () => {

@@ -33,12 +33,15 @@ export interface VolumeLimits {
   readonly dirtyBytes: number;
   /** Log that opening has to replay at most, about, bytes. */
   readonly replayBytes: number;
+  /** The same in records: small ones cost more than their bytes. */
+  readonly replayRecords: number;
 }
 
 export const DEFAULT_LIMITS: VolumeLimits = {
   cacheBytes: 64 * 2 ** 20,
   dirtyBytes: 16 * 2 ** 20,
   replayBytes: 256 * 2 ** 20,
+  replayRecords: 131_072,
 };
 
 /** Above this multiple of `dirtyBytes` (checkpoints fail, the device is full) nothing more is changed. */
@@ -68,6 +71,7 @@ export class TreeVolume implements CleanableVolume, SnapshotSource {
   private checkpointFailures = 0;
   /** Log since the last checkpoint, bytes. */
   private replayBytes: number;
+  private replayRecords: number;
   /** After a refused checkpoint: no further try before so much is dirty. */
   private retryDirtyBytes = 0;
   /** A checkpoint is due, and being prepared. */
@@ -87,6 +91,7 @@ export class TreeVolume implements CleanableVolume, SnapshotSource {
     this.runner = new Runner(log, state.cache);
     this.replayedRecords = replayed.records;
     this.replayBytes = replayed.bytes;
+    this.replayRecords = replayed.records;
     this.snapshots = new Snapshots(log, state, (change) => this.writeCheckpoint(change));
   }
 
@@ -235,6 +240,7 @@ export class TreeVolume implements CleanableVolume, SnapshotSource {
     });
     for (const range of update.frees) this.log.free(range, range.length);
     this.replayBytes += metadataBytes + bytes;
+    this.replayRecords++;
     this.checkpointWhenDue();
     return at.sequence;
   }
@@ -248,8 +254,12 @@ export class TreeVolume implements CleanableVolume, SnapshotSource {
   /** A checkpoint that is due is prepared a step with each operation, so that none waits for all of it. */
   private checkpointWhenDue(): void {
     const { dirtyBytes } = this.state.tree;
-    const { dirtyBytes: most, replayBytes } = this.limits;
-    const due = this.sweep !== null || dirtyBytes >= most || this.replayBytes >= replayBytes;
+    const { dirtyBytes: most, replayBytes, replayRecords } = this.limits;
+    const due =
+      this.sweep !== null ||
+      dirtyBytes >= most ||
+      this.replayBytes >= replayBytes ||
+      this.replayRecords >= replayRecords;
     if (!due || dirtyBytes < this.retryDirtyBytes) return;
     try {
       this.sweep ??= new LeafSweep();
@@ -270,6 +280,7 @@ export class TreeVolume implements CleanableVolume, SnapshotSource {
     this.environment.onCheckpoint?.({ ...at, named: this.state.named });
     this.checkpoints++;
     this.replayBytes = 0;
+    this.replayRecords = 0;
     this.retryDirtyBytes = 0;
     this.sweep = null;
   }
