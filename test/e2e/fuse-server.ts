@@ -5,8 +5,8 @@
  *     fuse-server.ts STORE MOUNTPOINT
  *
  * Prints "mounted", then answers each line on standard input with one line of JSON: `calls` (sync
- * requests since the last time), `statistics`, `block` and `unblock` (waiting for the network
- * level takes until then). Unmounts at the end of its input.
+ * requests since the last time), `statistics` (of the session), `fs` (of the file system), `block`
+ * and `unblock` (waiting for the network level takes until then). Unmounts at the end of its input.
  */
 import { createInterface } from "node:readline";
 import { messageOf } from "../../lib/errors.ts";
@@ -107,6 +107,8 @@ function answer(
       return fs.calls.splice(0);
     case "statistics":
       return server.statistics;
+    case "fs":
+      return fs.statistics;
     case "block":
       return committer.block();
     case "unblock":
