@@ -1,7 +1,7 @@
 /** `node dist/bench/main.js fuse|transport|fec|scale [--json]`: each bench is loaded when it is asked for. */
 import { Command } from "commander";
 import { parseSize } from "../lib/units.ts";
-import type { Shape, WorkOrder } from "./scale-worker.ts";
+import type { WorkOrder } from "./scale-worker.ts";
 
 interface FuseFlags {
   readonly directory?: string;
@@ -131,13 +131,16 @@ program
 program
   .command("scale")
   .description("cost of an operation, time of a mount and memory while a file system grows")
-  .argument("<shape>", "tree (many directories) or directory (all names in one)")
+  .argument(
+    "<shape>",
+    "tree (many directories), directory (all names in one) or sparse (blocks of a 10 TB file)",
+  )
   .option("--sizes <counts>", "files at each step, separated by commas", "10000,100000,1000000")
   .option("--directory <directory>", "where the store goes")
   .option("--charts <prefix>", "write charts to files that begin so")
   .option("--json", "one JSON object")
   .action(async (shape: string, { sizes, json, ...rest }: ScaleFlags) => {
-    const { run } = await import("./scale.ts");
+    const { run, shapeOf } = await import("./scale.ts");
     report(run({ ...rest, shape: shapeOf(shape), sizes: sizes.split(",").map(Number) }), json);
   });
 
@@ -150,11 +153,6 @@ program
     // As if killed: what was not closed is left as it stands.
     process.exit(0);
   });
-
-function shapeOf(text: string): Shape {
-  if (text === "tree" || text === "directory") return text;
-  return program.error(`not a shape: ${text}`);
-}
 
 function report(result: object, json: true | undefined): void {
   const rounded = (_key: string, value: unknown): unknown =>

@@ -2,16 +2,20 @@
  * One part of the scale measurement, in a process of its own, so that its resident memory is that
  * part's alone. Ends without closing the store, like a process that was killed, unless asked.
  */
-import { ROOT_INODE, type Vfs } from "../logfs/core/vfs.ts";
+import { FALLOC_KEEP_SIZE, FALLOC_PUNCH_HOLE, ROOT_INODE, type Vfs } from "../logfs/core/vfs.ts";
 import { openScaleStore, ROOT_USER } from "./scale-store.ts";
 
-/** What is measured grows `tree`: many directories; `directory`: all names in one. */
-export type Shape = "tree" | "directory";
+/**
+ * What grows: `tree`, files in many directories; `directory`, files in one; `sparse`, blocks of 4 KiB
+ * all over one file of 10 TB.
+ */
+export const SHAPES = ["tree", "directory", "sparse"] as const;
+export type Shape = (typeof SHAPES)[number];
 
 export interface WorkOrder {
   readonly store: string;
   readonly shape: Shape;
-  /** Files there are before, and shall be behind. */
+  /** Files (blocks of the sparse one) there are before, and shall be behind. */
   readonly from: number;
   readonly to: number;
   readonly end: "close" | "die";
@@ -43,19 +47,27 @@ export async function work({ store, shape, from, to, end }: WorkOrder): Promise<
   const { fs, replayed } = opened;
   await fs.getattr(ROOT_INODE);
   const openMillis = performance.now() - started;
-  const files = new Files(fs, shape);
+  const subject = shape === "sparse" ? await SparseFile.open(fs) : new Files(fs, shape);
   const micros: Record<string, number> = {};
-  if (to > from) micros.grow = await each(from, to, (n) => files.make(n));
-  micros.create = await each(to, to + PROBES, (n) => files.make(n));
-  micros.lookup = await each(0, PROBES, (i) => files.look(scattered(i, to + PROBES)));
-  if (shape === "directory") micros.readdirEntry = await files.list(to + PROBES);
-  micros.unlink = await each(to, to + PROBES, (n) => files.remove(n));
+  if (to > from) micros.grow = await each(from, to, (n) => subject.make(n));
+  micros.make = await each(to, to + PROBES, (n) => subject.make(n));
+  micros.look = await each(0, PROBES, (i) => subject.look(scattered(i, to + PROBES)));
+  if (shape === "directory") micros.readdirEntry = await subject.list(to + PROBES);
+  micros.remove = await each(to, to + PROBES, (n) => subject.remove(n));
   const residentBytes = process.resourceUsage().maxRSS * 1024;
   if (end === "close") await opened.close();
   return { openMillis, replayedRecords: replayed, residentBytes, micros };
 }
 
-class Files {
+interface Subject {
+  make(n: number): Promise<void>;
+  look(n: number): Promise<void>;
+  remove(n: number): Promise<void>;
+  /** Microseconds for one of `expected`. */
+  list(expected: number): Promise<number>;
+}
+
+class Files implements Subject {
   private readonly fs: Vfs;
   private readonly shape: Shape;
   private readonly directories = new Map<number, Promise<number>>();
@@ -107,6 +119,51 @@ class Files {
       return (await this.fs.mkdir(ROOT_USER, ROOT_INODE, name, 0o755)).inode;
     }
   }
+}
+
+const SPARSE_BYTES = 10e12;
+const BLOCK = new Uint8Array(4096).fill(0x5a);
+
+class SparseFile implements Subject {
+  private readonly fs: Vfs;
+  private readonly handle: number;
+
+  static async open(fs: Vfs): Promise<SparseFile> {
+    const name = bytesOf("sparse");
+    const options = { read: true, write: true, append: false, truncate: false };
+    const made = await fs.create(ROOT_USER, ROOT_INODE, name, 0o644, false, options);
+    await fs.setattr(ROOT_USER, made.attributes.inode, { size: SPARSE_BYTES });
+    return new SparseFile(fs, made.handle);
+  }
+
+  private constructor(fs: Vfs, handle: number) {
+    this.fs = fs;
+    this.handle = handle;
+  }
+
+  async make(n: number): Promise<void> {
+    await this.fs.write(this.handle, offsetOf(n), BLOCK, "none");
+  }
+
+  async look(n: number): Promise<void> {
+    const [piece] = await this.fs.read(this.handle, offsetOf(n), BLOCK.length);
+    if (piece?.[0] !== BLOCK[0]) throw new Error(`block ${n} is not what was written`);
+  }
+
+  async remove(n: number): Promise<void> {
+    const mode = FALLOC_PUNCH_HOLE | FALLOC_KEEP_SIZE;
+    await this.fs.fallocate(this.handle, offsetOf(n), BLOCK.length, mode);
+  }
+
+  list(): Promise<number> {
+    return Promise.reject(new Error("a file has no entries"));
+  }
+}
+
+/** Blocks in no order, none twice. */
+function offsetOf(n: number): number {
+  const blocks = Math.floor(SPARSE_BYTES / BLOCK.length);
+  return scattered(n, blocks) * BLOCK.length;
 }
 
 /** Runs `act` for each number, some at a time; gives microseconds for one. */

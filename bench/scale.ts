@@ -7,7 +7,8 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { writeChart } from "./chart.ts";
-import type { Measured, Shape, WorkOrder } from "./scale-worker.ts";
+import { SmfsError } from "../lib/errors.ts";
+import { type Measured, type Shape, SHAPES, type WorkOrder } from "./scale-worker.ts";
 
 export interface ScaleOptions {
   readonly shape: Shape;
@@ -42,6 +43,13 @@ export function run({ shape, sizes, directory, charts }: ScaleOptions): Record<s
   } finally {
     rmSync(place, { recursive: true, force: true });
   }
+}
+
+/** Throws `SmfsError` USAGE. */
+export function shapeOf(text: string): Shape {
+  const shape = SHAPES.find((one) => one === text);
+  if (shape !== undefined) return shape;
+  throw new SmfsError("USAGE", `${text} is not a shape: ${SHAPES.join(", ")}`);
 }
 
 function measure(store: string, shape: Shape, from: number, files: number): Step {
