@@ -50,6 +50,7 @@ const DEFAULT_RESERVE_BYTES = 16 * 2 ** 20;
 /** Linux's UIO_MAXIOV (include/uapi/linux/uio.h). */
 const MAX_PARTS = 1024;
 const ZEROS = new Uint8Array(2 ** 20);
+const REWRITE_BYTES = 2 ** 20;
 
 export class FileSegmentStore implements SegmentStore {
   readonly directory: string;
@@ -148,6 +149,19 @@ export class FileSegmentStore implements SegmentStore {
     guard(`clearing segment ${segment}`, () => {
       const { fd } = this.open(segment);
       writeZeros(fd, from, this.sizeOf(segment));
+      fdatasyncSync(fd);
+    });
+  }
+
+  rewrite(segment: number, from: number, to: number): void {
+    guard(`writing segment ${segment} again`, () => {
+      const { fd } = this.open(segment);
+      for (let at = from; at < to; ) {
+        const bytes = this.readSync(segment, at, Math.min(REWRITE_BYTES, to - at));
+        if (bytes.length === 0) break;
+        writeWhole(fd, at, bytes);
+        at += bytes.length;
+      }
       fdatasyncSync(fd);
     });
   }
@@ -316,6 +330,12 @@ function allocateOrWriteZeros(fd: number, from: number, to: number): void {
     const code = codeOf(error);
     if (code !== "UNSUPPORTED" && code !== "EOPNOTSUPP" && code !== "ENOSYS") throw error;
     writeZeros(fd, from, to);
+  }
+}
+
+function writeWhole(fd: number, offset: number, bytes: Uint8Array): void {
+  for (let at = 0; at < bytes.length; ) {
+    at += writeSync(fd, bytes, at, bytes.length - at, offset + at);
   }
 }
 

@@ -148,7 +148,10 @@ export class DiskImage {
 
   synced(scope: SyncScope): void {
     const file = this.file(scope.segment);
-    for (const { bytes, offset } of scope.writes) platterOf(file).set(bytes, offset);
+    for (const write of scope.writes) {
+      platterOf(file).set(write.bytes, write.offset);
+      file.dropped = file.dropped.flatMap((one) => outside(one, write));
+    }
     this.forget(scope);
   }
 
@@ -254,6 +257,18 @@ interface Sector {
   readonly segment: number;
   readonly at: number;
   readonly versions: { index: number; write: PendingWrite }[];
+}
+
+/** What of a write is not written over by a later one. */
+function outside(write: PendingWrite, later: PendingWrite): PendingWrite[] {
+  const { segment, offset, bytes } = write;
+  const before = bytes.subarray(0, Math.max(0, later.offset - offset));
+  const end = Math.min(Math.max(0, later.offset + later.bytes.length - offset), bytes.length);
+  const behind = bytes.subarray(end);
+  return [
+    { segment, offset, bytes: before },
+    { segment, offset: offset + end, bytes: behind },
+  ].filter((piece) => piece.bytes.length > 0);
 }
 
 /** Each write has its luck, and within a write each sector: writes are dropped, torn and reordered. */

@@ -103,6 +103,19 @@ export class SimulatedDisk implements SegmentStore {
     this.onBoundary(`segment ${segment} synced after clearing`);
   }
 
+  rewrite(segment: number, from: number, to: number): void {
+    const { image } = this;
+    image.put({ segment, offset: from, bytes: this.readSync(segment, from, to - from) });
+    this.onBoundary(`segment ${segment} written again from ${from}`);
+    const scope = image.syncScope(segment);
+    const fault = this.nextSyncFault;
+    this.nextSyncFault = null;
+    if (fault === null) image.synced(scope);
+    else image.syncFailed(scope);
+    this.onBoundary(`segment ${segment} synced after writing again: ${fault ?? "done"}`);
+    if (fault !== null) throw new SmfsError("IO", fault);
+  }
+
   trim(segment: number, bytes: number): void {
     const unused = this.image.read(segment).subarray(bytes);
     assert(

@@ -17,7 +17,14 @@ if (!Number.isSafeInteger(first) || !Number.isSafeInteger(runs) || runs < 1) {
 }
 
 const started = Date.now();
-const total = { operations: 0, acknowledged: 0, packets: 0, packetsLost: 0, dropped: 0, virtualSeconds: 0 };
+const total = {
+  operations: 0,
+  acknowledged: 0,
+  packets: 0,
+  packetsLost: 0,
+  dropped: 0,
+  virtualSeconds: 0,
+};
 let failed = 0;
 for (let seed = first; seed < first + runs; seed++) {
   try {

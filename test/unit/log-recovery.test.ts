@@ -60,6 +60,42 @@ describe("what survives", () => {
   });
 });
 
+describe("after a sync that failed", () => {
+  /** The device drops what it was to write; the page cache still has it. */
+  function worldWithDroppedPages(records: number): LogWorld {
+    const world = worldWith(0);
+    for (let i = 0; i < records; i++) world.append(300);
+    world.disk.failNextSync("simulated disk: input/output error");
+    expect(world.settle()).toMatchObject({ code: "IO" });
+    world.kill();
+    return world;
+  }
+
+  test.each([1, 2, 3, 4, 5])("what is found is on the disk before it is shown (%i)", (seed) => {
+    const world = worldWithDroppedPages(seed);
+    const { head, durableSequence } = world.reopen();
+    expect(head.sequence).toBe(3 + seed);
+    expect(durableSequence).toBe(head.sequence);
+    world.append(300);
+    world.disk.crash(new Prng(seed));
+    expect(world.reopen().head.sequence).toBeGreaterThanOrEqual(head.sequence);
+  });
+
+  test.each([1, 2, 3, 4, 5])("what a follower finds is on its disk (%i)", (seed) => {
+    const world = worldWithDroppedPages(seed);
+    const { head } = world.reopen({ follower: true });
+    world.disk.crash(new Prng(seed));
+    expect(world.reopen({ follower: true }).head).toEqual(head);
+  });
+
+  test("a log does not open while the disk still says no", () => {
+    const world = worldWithDroppedPages(2);
+    world.disk.failNextSync("simulated disk: input/output error");
+    expect(failureOf(world).code).toBe("IO");
+    expect(world.reopen().head.sequence).toBe(5);
+  });
+});
+
 describe("a torn tail", () => {
   test("is cut at the first record that does not verify", () => {
     const world = worldWith(2);

@@ -78,6 +78,16 @@ describe("segment files", () => {
     await expect(read(7, 0, 10)).rejects.toMatchObject({ code: "NOT_FOUND" });
   });
 
+  test("written again they are what they were", async () => {
+    store.allocate(1, 4 * 2 ** 20);
+    const bytes = bodyOf(3 * 2 ** 20);
+    await written(1, 1000, [bytes]);
+    store.rewrite(1, 500, 1000 + bytes.length);
+    expect(Buffer.compare(await read(1, 1000, bytes.length), bytes)).toBe(0);
+    expect((await read(1, 0, 1000)).every((byte) => byte === 0)).toBe(true);
+    expect(store.list()).toEqual([{ segment: 1, bytes: 4 * 2 ** 20 }]);
+  });
+
   test("trim gives the end of the allocation back", async () => {
     store.allocate(1, 2 ** 20);
     await written(1, 0, [bodyOf(4096)]);

@@ -65,6 +65,12 @@ export interface SegmentStore {
   /** `from` onwards becomes zero and stays allocated as far as it was; durable when it returns. */
   clear(segment: number, from: number): void;
   /**
+   * Writes the bytes from `from` to `to` as they are read now once more, and syncs them: after a sync
+   * that failed they may stand in memory only, and no later sync would take them (Rebello et al.,
+   * USENIX ATC 2020). Durable when it returns. Throws `SmfsError` IO.
+   */
+  rewrite(segment: number, from: number, to: number): void;
+  /**
    * Gives back what is allocated from `bytes` on: nothing was ever written there. A crash may bring
    * it back. Throws `SmfsError` IO.
    */

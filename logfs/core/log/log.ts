@@ -116,7 +116,7 @@ export class Log implements LogWriter, LogFollower, LogSegments {
     const state = {
       segment: found.end.segment,
       writtenSequence: found.head.sequence,
-      durableSequence: found.durableSequence,
+      durableSequence: found.head.sequence,
     };
     const { counters } = this;
     this.pipeline = new Pipeline(store, tail, time, counters, this.options, state, {

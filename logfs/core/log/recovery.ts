@@ -14,6 +14,10 @@
  *    missing records may have been acknowledged. That is damage, too, and never a torn tail: space is
  *    allocated before it is written to, in whole steps (`space.ts`).
  *
+ * 5. What is left of the last segment and nobody vouches for is written again and synced: the process
+ *    before may have ended because a sync failed, and then these bytes may be in memory only. So all
+ *    that was found is durable, and nothing is acknowledged that is not.
+ *
  * A follower's records say what was durable at the *primary*, so they vouch for nothing here: a
  * follower's tail is cut, and the primary, which knows what the follower acknowledged, sends it again.
  */
@@ -56,8 +60,6 @@ export interface FoundLog {
   readonly end: Address;
   /** The last record is a seal: the next one starts a segment. */
   readonly sealed: boolean;
-  /** Known to be on stable storage whatever the kernel still holds. */
-  readonly durableSequence: number;
   /** The newest record says that records up to here were durable where it was written. */
   readonly vouchedSequence: number;
   readonly checkpoint: Address | null;
@@ -89,6 +91,7 @@ export function findLog(store: SegmentStore, settings: RecoverySettings): FoundL
   const verdict = judgeEnd(store, scan, hollow, last.header.logId, settings);
   if (verdict.cut) store.clear(scan.end.segment, scan.end.offset);
   for (const info of hollow.toReversed()) store.remove(info.segment);
+  store.rewrite(scan.end.segment, unsureFrom(scan, settings), scan.end.offset);
   return assemble(candidates.slice(0, last.index + 1), last.header, scan, {
     segments: last.index + 1,
     scannedRecords: scan.records,
@@ -204,6 +207,12 @@ function refuseHeadless(store: SegmentStore, candidates: readonly Candidate[]): 
   throw new SmfsError("NOT_FOUND", "the log was never completed; it can be created anew");
 }
 
+/** An offset at or before the first byte that may not be on stable storage. */
+function unsureFrom({ marks, vouchedSequence }: LastScan, { follower }: RecoverySettings): number {
+  if (follower) return 0;
+  return marks.findLast((mark) => mark.sequence <= vouchedSequence + 1)?.offset ?? 0;
+}
+
 interface LastScan {
   readonly records: number;
   readonly marks: Mark[];
@@ -302,7 +311,6 @@ function assemble(
     head: scan.head ?? { sequence: before, checksum: header.previousChecksum, epoch: 0 },
     end: { segment: end.segment, offset: end.offset },
     sealed,
-    durableSequence: before,
     vouchedSequence,
     checkpoint,
     report,
@@ -318,7 +326,6 @@ export function emptyLog(logId: Uint8Array): FoundLog {
     head: { sequence: 0, checksum: 0, epoch: 0 },
     end: { segment: 1, offset: 0 },
     sealed: false,
-    durableSequence: 0,
     vouchedSequence: 0,
     checkpoint: null,
     report: {

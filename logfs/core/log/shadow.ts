@@ -55,6 +55,10 @@ export class ShadowStore implements SegmentStore {
     }
   }
 
+  rewrite(): void {
+    // It is in memory all the same.
+  }
+
   trim(segment: number, bytes: number): void {
     const shadowed = this.segment(segment);
     if (bytes >= shadowed.bytes) return;
