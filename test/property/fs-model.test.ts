@@ -43,6 +43,8 @@ const KINDS = [
   "truncate",
   "punch",
   "zero",
+  "copy",
+  "copy",
   "read",
   "setxattr",
   "removexattr",
@@ -178,6 +180,8 @@ class Comparison {
         return this.world.remount();
       case "compare":
         return this.compareAll();
+      case "copy":
+        return this.copy(at);
       case "write":
       case "truncate":
       case "punch":
@@ -187,6 +191,24 @@ class Comparison {
         if (target !== undefined && target.node.kind === "file") await this.data(at, target);
       }
     }
+  }
+
+  private async copy({ a, b, c, offset, size }: Step): Promise<void> {
+    const files = this.open.filter(({ node }) => node.kind === "file");
+    const [from, to] = [files[a % Math.max(1, files.length)], files[b % Math.max(1, files.length)]];
+    if (from === undefined || to === undefined) return;
+    const targetOffset = c * 100;
+    const bytes = from.node.content.slice(offset, offset + size);
+    const source = { handle: from.handle, offset };
+    const target = { handle: to.handle, offset: targetOffset };
+    const copy = () => this.fs.copyRange(source, target, size);
+    if (from.node === to.node && Math.abs(offset - targetOffset) < bytes.length) {
+      expect(await this.world.errno(copy)).toBe("EINVAL");
+      return;
+    }
+    const copied = await this.world.run(copy());
+    expect(copied).toBe(bytes.length);
+    if (copied > 0) this.model.write(to.node, targetOffset, bytes);
   }
 
   private async data(at: Step, { node, handle }: Open): Promise<void> {
