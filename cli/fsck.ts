@@ -10,21 +10,20 @@ import { inspectLog } from "../logfs/core/log/inspect.ts";
 import { describeAddress } from "../logfs/core/log/record.ts";
 import { systemTime } from "../sys/time.ts";
 import { FSCK_EXIT, reportFailure } from "./exit.ts";
+import { repairCommand, type RepairFlags } from "./fsck-repair.ts";
 import { jsonOf, linesOf, type LogFinding } from "./fsck-report.ts";
 import { openOffline } from "./offline.ts";
 import { ProgressLine } from "./progress.ts";
 import { closeLog } from "./site/primary.ts";
 
-export interface FsckFlags {
-  readonly json?: true;
-  readonly deep?: true;
-  readonly memory: number;
+interface FsckFlags extends RepairFlags {
+  readonly repair?: true;
 }
 
 export function fsckCommand(): Command {
   return new Command("fsck")
     .description(
-      "check a store that no site runs on; exit 0: whole, 4: damaged, 8: could not be checked",
+      "check a store that no site runs on; exit 0: whole, 1: repaired, 4: damaged, 8: could not be checked",
     )
     .argument("<store>", "the store's directory")
     .option("--deep", "also read all file data and verify its checksum")
@@ -33,16 +32,32 @@ export function fsckCommand(): Command {
         .argParser(parseSize)
         .default(64 * 2 ** 20, "64MiB"),
     )
+    .option("--repair", "repair what is damaged, and say what is done")
+    .option(
+      "--from <store>",
+      "with --repair: take damaged bytes from this copy of the other site's store",
+    )
+    .option(
+      "--zero-damaged",
+      "with --repair: data that no copy has becomes zeros; else it stays unreadable",
+    )
+    .option("--dry-run", "with --repair: only say what would be done")
     .option("--json", "print one JSON object")
     .action(async (path: string, flags: FsckFlags) => {
       try {
-        process.exitCode = await fsck(path, flags);
+        requireRepair(flags);
+        process.exitCode = await (flags.repair ? repairCommand : fsck)(path, flags);
       } catch (error) {
         reportFailure(error);
         const isUsage = error instanceof SmfsError && error.code === "USAGE";
         process.exitCode = isUsage ? FSCK_EXIT.usage : FSCK_EXIT.failed;
       }
     });
+}
+
+function requireRepair({ repair, from, zeroDamaged, dryRun }: FsckFlags): void {
+  if (repair || (from === undefined && !zeroDamaged && !dryRun)) return;
+  throw new SmfsError("USAGE", "--from, --zero-damaged and --dry-run go with --repair");
 }
 
 async function fsck(path: string, flags: FsckFlags): Promise<number> {

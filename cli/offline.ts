@@ -11,7 +11,7 @@ export interface OfflineStore {
   readonly files: FileSegmentStore;
   /** How its log is opened. */
   readonly options: RecoverOptions;
-  close(): void;
+  readonly close: () => void;
 }
 
 /**

@@ -49,7 +49,7 @@ export interface Details {
   readonly address?: Address | null;
   /** Bytes of the file that are affected: from ≤ byte < to. */
   readonly range?: { readonly from: number; readonly to: number } | null;
-  /** The inode at the other end. */
+  /** The inode at the other end; for "links" how many there are. */
   readonly subject?: number | null;
   /** The item that is wrong. */
   readonly key?: { readonly high: number; readonly low: number } | null;

@@ -113,13 +113,15 @@ export class Graph {
     else if (type === DIRECTORY) await this.directory(inode, slot, parentOf);
     else if (names === 0) findings.error("unreachable", inode, `says ${links} links, has 0 names`);
     else if (names !== links) {
-      findings.error("links", inode, `says ${links} links, has ${names} names`);
+      const text = `says ${links} links, has ${names} names`;
+      findings.error("links", inode, text, { subject: names });
     }
   }
 
   private unlinked(inode: number, slot: number, names: number): void {
     if (names > 0) {
-      this.findings.error("links", inode, `says it has no links, has ${names} names`);
+      const text = `says it has no links, has ${names} names`;
+      this.findings.error("links", inode, text, { subject: names });
     } else if (!this.isMarked(slot, MARK.orphan)) {
       this.findings.error("unlinked", inode, "without links and not an orphan");
     }
