@@ -26,7 +26,7 @@ export function mirrorCommand(): Command {
     .command("promote")
     .description("make this mirror the primary: the old primary is fenced from then on")
     .argument("<store>", "the mirror's store, or where it is mounted")
-    .option("--force", "even though the primary is still connected")
+    .option("--force", "even though the primary is still connected, or records are missing")
     .action(promote);
   return mirror;
 }
@@ -62,7 +62,7 @@ async function promote(path: string, { force }: { force?: true }): Promise<void>
     process.stdout.write(`promoted: this site is the primary from term ${term} on\n`);
   } catch (error) {
     if (!(error instanceof SmfsError && error.code === "UNREACHABLE")) throw error;
-    const term = await promoteOffline(registry);
+    const term = await promoteOffline(registry, { force: force ?? false });
     process.stdout.write(`promoted: this store is a primary's from term ${term} on; mount it\n`);
   }
 }

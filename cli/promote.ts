@@ -6,12 +6,17 @@
 import { SmfsError } from "../lib/errors.ts";
 import { EPOCH_REASON, firstEpochOf, termOf } from "../logfs/core/log/epoch.ts";
 import { Log } from "../logfs/core/log/log.ts";
+import type { DoomedTail } from "../logfs/core/log/recovery.ts";
 import type { StoreRegistry } from "../logfs/log/registry.ts";
 import { systemTime } from "../sys/time.ts";
+import { keepDamagedTail, refuseUnlessWhole } from "./damaged-tail.ts";
 import { closeLog, openStore } from "./site/primary.ts";
 
-/** Gives the new term. */
-export async function promoteOffline(registry: StoreRegistry): Promise<number> {
+/** Gives the new term. `force`: also without records that the mirror has had and lost. */
+export async function promoteOffline(
+  registry: StoreRegistry,
+  { force }: { readonly force: boolean },
+): Promise<number> {
   const placement = registry.log;
   if (registry.role === "primary") {
     throw new SmfsError("USAGE", `${registry.path} is a primary's store already`);
@@ -25,15 +30,13 @@ export async function promoteOffline(registry: StoreRegistry): Promise<number> {
   const store = openStore(placement.directory, null);
   try {
     const { segmentBytes, maxRecordBytes } = placement;
-    const options = { segmentBytes, maxRecordBytes, writerId: registry.storeId, follower: true };
+    const beforeCut = (tail: DoomedTail): void => keepDamagedTail(registry, store, tail, null);
+    const limits = { segmentBytes, maxRecordBytes };
+    const options = { ...limits, writerId: registry.storeId, follower: true, beforeCut };
     const recovered = Log.recover(store, options, systemTime);
     if (!recovered.ok) throw recovered.failure;
-    const { log, report } = recovered;
-    if (report.endedEarly) {
-      const what =
-        "the end of its log was cut short: let the primary send it again before promoting";
-      throw new SmfsError("DAMAGED", `${registry.path}: ${what}`);
-    }
+    const { log } = recovered;
+    if (!force) refuseUnlessWhole(registry, log.head.sequence);
     if (log.checkpoint === null) {
       throw new SmfsError("USAGE", `${registry.path} has not received a whole file system yet`);
     }

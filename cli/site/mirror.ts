@@ -11,13 +11,15 @@ import type { ReachedCheckpoint } from "../../logfs/core/fs/reaper.ts";
 import { SnapshotVfs } from "../../logfs/core/fs/snapshot-vfs.ts";
 import { checkpointSequence } from "../../logfs/core/fs/volume-open.ts";
 import type { LogFollower, Position } from "../../logfs/core/log/api.ts";
-import { Log } from "../../logfs/core/log/log.ts";
+import { type CreateOptions, Log, type RecoverOptions } from "../../logfs/core/log/log.ts";
+import type { DoomedTail } from "../../logfs/core/log/recovery.ts";
 import type { LogPlacement, StoreRegistry } from "../../logfs/log/registry.ts";
 import { FileSegmentStore } from "../../logfs/log/store.ts";
 import { FollowerSession, type FollowerStore } from "../../mirror/core/follower.ts";
 import type { Hello } from "../../mirror/core/messages.ts";
 import { closeLog, openStore, volumeLimits } from "./primary.ts";
 import type { Config } from "../config.ts";
+import { keepDamagedTail } from "../damaged-tail.ts";
 import { agreedAtMirror, Reaping } from "./reaping.ts";
 
 /** An open log and the file system that follows it. */
@@ -186,7 +188,10 @@ export class MirrorSite implements FollowerStore {
     const { capacityBytes, commitIntervalMicros } = this.config.store;
     const store = openStore(placement.directory, capacityBytes);
     const { segmentBytes, maxRecordBytes, id } = placement;
-    const options = { segmentBytes, maxRecordBytes, commitIntervalMicros, follower: true };
+    const beforeCut = (tail: DoomedTail): void =>
+      keepDamagedTail(this.registry, store, tail, this.logger);
+    const limits = { segmentBytes, maxRecordBytes };
+    const options = { ...limits, commitIntervalMicros, follower: true, beforeCut };
     return { store, log: this.recoverOrCreate(store, { ...options, logId: id }) };
   }
 
@@ -206,10 +211,7 @@ export class MirrorSite implements FollowerStore {
     this.onFileSystem();
   }
 
-  private recoverOrCreate(
-    store: FileSegmentStore,
-    options: Parameters<typeof Log.create>[1] & { follower: boolean },
-  ): Log {
+  private recoverOrCreate(store: FileSegmentStore, options: CreateOptions & RecoverOptions): Log {
     try {
       const recovered = Log.recover(store, options, this.time);
       if (recovered.ok) {

@@ -21,6 +21,7 @@ import type { SiteStatus } from "../../web/status-types.ts";
 import { createStatusServer, type StatusServer } from "../../web/serve.ts";
 import { type ControlServer, serveControl } from "../control.ts";
 import { SiteMetrics } from "../metrics.ts";
+import { refuseUnlessWhole } from "../damaged-tail.ts";
 import { promoteOffline } from "../promote.ts";
 import { VERSION } from "../version.ts";
 import { MirrorSite } from "./mirror.ts";
@@ -99,6 +100,7 @@ export class Site {
       const message = "the primary is still connected; stop it first, or promote with --force";
       throw new SmfsError("BUSY", message);
     }
+    if (!force) refuseUnlessWhole(this.registry, this.role.log?.head.sequence ?? 0);
     this.state = "promoting";
     this.link?.close();
     this.link = null;
@@ -106,7 +108,7 @@ export class Site {
     await this.role.close();
     this.role = null;
     try {
-      const term = await promoteOffline(this.registry);
+      const term = await promoteOffline(this.registry, { force });
       this.logger.warn({ term }, "promoted: this site is the primary now");
       return { term };
     } finally {

@@ -46,6 +46,11 @@ const Contents = z.strictObject({
       maxRecordBytes: z.int().positive(),
     })
     .nullable(),
+  /**
+   * The end of a mirror's log was damaged and cut off: the primary has not sent it again before the
+   * log is at this record.
+   */
+  lostSequence: z.int().positive().optional(),
 });
 type Contents = z.infer<typeof Contents>;
 
@@ -118,6 +123,11 @@ export class StoreRegistry {
     return this.contents.fencedBy;
   }
 
+  /** A mirror's log has lost records, and is whole again when it has this one; null: it is whole. */
+  get lostSequence(): number | null {
+    return this.contents.lostSequence ?? null;
+  }
+
   get storeId(): Uint8Array {
     return fromHex(this.contents.storeId);
   }
@@ -134,9 +144,18 @@ export class StoreRegistry {
    * durable: the records are cut from the log as soon as the file is synced.
    */
   openSetAside(sequence: number): { readonly fd: number; readonly name: string } {
+    return this.openAside(`setaside-${sequence}.log`);
+  }
+
+  /** The same for the damaged end of a segment, from an address on, as it stood there. */
+  openDamaged(segment: number, offset: number): { readonly fd: number; readonly name: string } {
+    return this.openAside(`damaged-${segment}-${offset}.raw`);
+  }
+
+  private openAside(file: string): { readonly fd: number; readonly name: string } {
     const directory = join(this.path, "setaside");
     makeDirectory(directory);
-    const name = join(directory, `setaside-${sequence}.log`);
+    const name = join(directory, file);
     const fd = openSync(name, "a", 0o600);
     syncDirectory(directory);
     return { fd, name };
@@ -157,6 +176,13 @@ export class StoreRegistry {
     return placement;
   }
 
+  /** The mirror's log lost its end: records up to `sequence` were there. */
+  noteLoss(sequence: number): void {
+    const lostSequence = Math.max(sequence, this.lostSequence ?? 0);
+    this.contents = { ...this.contents, lostSequence };
+    this.save();
+  }
+
   /** Superseded by a promotion: also after a restart, nothing is written here any more. */
   fence(reason: string): void {
     this.contents = { ...this.contents, fencedBy: reason };
@@ -165,7 +191,8 @@ export class StoreRegistry {
 
   /** From now on this store writes, in a later term than any it has seen. */
   promote(term: number): void {
-    this.contents = { ...this.contents, role: "primary", term, standalone: true, fencedBy: null };
+    const { lostSequence: _, ...kept } = this.contents;
+    this.contents = { ...kept, role: "primary", term, standalone: true, fencedBy: null };
     this.save();
   }
 

@@ -1,7 +1,9 @@
 import { describe, expect, test } from "vitest";
 import { crc32c } from "../../lib/crc32c.ts";
+import { SmfsError } from "../../lib/errors.ts";
 import { Prng } from "../../lib/prng.ts";
 import { KIND, RecordHeader, SegmentHeader } from "../../logfs/core/log/format.ts";
+import type { DoomedTail } from "../../logfs/core/log/recovery.ts";
 import { scanRecords } from "../../logfs/core/log/scan.ts";
 import { LOG_ID, LogWorld } from "../sim/log-world.ts";
 
@@ -158,6 +160,23 @@ describe("damage", () => {
     if (!recovered.ok) throw recovered.failure;
     expect(recovered.log.head.sequence).toBe(1);
     expect(recovered.report.cutWasVouched).toBe(true);
+  });
+
+  test("nothing is cut off a follower's log before it was told to others", () => {
+    const world = worldWith(1);
+    world.kill();
+    world.disk.flipBit(1, 64 + 408 + 200, 0);
+    const before = world.disk.readSync(1, 0, 4096);
+    const tails: DoomedTail[] = [];
+    const beforeCut = (tail: DoomedTail): void => {
+      tails.push(tail);
+      throw new SmfsError("NO_SPACE", "no room to keep it");
+    };
+    const recovered = world.recover({ follower: true, beforeCut });
+    expect(recovered).toMatchObject({ ok: false, failure: { code: "NO_SPACE" } });
+    expect(world.disk.readSync(1, 0, 4096)).toEqual(before);
+    const parts = [expect.objectContaining({ segment: 1, offset: 472 })];
+    expect(tails).toEqual([{ keptSequence: 1, lostSequence: 4, parts }]);
   });
 
   test("to a sealed segment's header, or its absence, is refused", () => {

@@ -1,5 +1,13 @@
 /** Stores on a real disk that are opened in their roles, without a mount. */
-import { mkdtempSync, rmSync } from "node:fs";
+import {
+  closeSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
@@ -8,6 +16,7 @@ import { mkfsCommand } from "../../cli/mkfs.ts";
 import { promoteOffline } from "../../cli/promote.ts";
 import { MirrorSite } from "../../cli/site/mirror.ts";
 import { closeLog, openPrimary, openStore } from "../../cli/site/primary.ts";
+import type { RawRecord } from "../../logfs/core/log/api.ts";
 import { Log } from "../../logfs/core/log/log.ts";
 import { StoreRegistry } from "../../logfs/log/registry.ts";
 import { PROTOCOL_VERSION } from "../../mirror/core/messages.ts";
@@ -91,8 +100,73 @@ it("a mirror without a whole file system is not promoted, and stays what it is",
   log.startEpoch(1, 1);
   await closeLog(log);
   store.close();
-  await expect(promoteOffline(registry)).rejects.toThrow("whole file system");
+  await expect(promoteOffline(registry, { force: false })).rejects.toThrow("whole file system");
   expect(StoreRegistry.open(path).role).toBe("mirror");
+});
+
+function recordsFrom(log: Log, sequence: number): Promise<RawRecord[]> {
+  return new Promise((resolve, reject) => {
+    log.readRecords(sequence, 2 ** 20, (error, found) => (error ? reject(error) : resolve(found)));
+  });
+}
+
+/** A mirror's store with a whole file system, and a damaged record with another one behind it. */
+async function damagedMirror(): Promise<StoreRegistry> {
+  const site = await primary();
+  const registry = StoreRegistry.create(join(directory, "mirror"), "mirror");
+  const limits = { segmentBytes: 100_000_000, maxRecordBytes: 4 * 2 ** 20 };
+  const place = registry.createLog(
+    limits.segmentBytes,
+    limits.maxRecordBytes,
+    Buffer.from(site.log.id),
+  );
+  const store = openStore(place.directory, null);
+  const log = Log.create(store, { logId: place.id, ...limits }, systemTime);
+  for (const { bytes } of await recordsFrom(site.log, 1)) log.appendRaw(bytes);
+  const damaged = log.endAddress.offset + 100;
+  for (const name of ["first", "second"]) {
+    await site.fileSystem.mkdir(ROOT, 1, new TextEncoder().encode(name), 0o755);
+    await new Promise((resolve) => {
+      site.log.whenDurable(site.log.head.sequence, resolve);
+    });
+  }
+  for (const { bytes } of await recordsFrom(site.log, log.head.sequence + 1)) log.appendRaw(bytes);
+  await closeLog(log);
+  await site.close();
+  store.close();
+  const fd = openSync(join(place.directory, "00000001.seg"), "r+");
+  writeSync(fd, Uint8Array.of(0xff), 0, 1, damaged);
+  closeSync(fd);
+  return registry;
+}
+
+it("the damaged end of a mirror's log is kept, and promotion does without it only when forced", async () => {
+  const registry = await damagedMirror();
+  const place = registry.log?.directory ?? "";
+  const before = readFileSync(join(place, "00000001.seg"));
+  const site = await MirrorSite.open(
+    registry,
+    configFrom({}, registry.path),
+    systemTime,
+    SILENT,
+    () => {},
+  );
+  const { sequence = 0 } = site.log?.head ?? {};
+  const offset = site.log?.endAddress.offset ?? 0;
+  await site.close();
+  const [file = "", ...others] = readdirSync(join(registry.path, "setaside"));
+  expect([file, ...others]).toEqual([`damaged-1-${offset}.raw`]);
+  const kept = readFileSync(join(registry.path, "setaside", file));
+  expect(kept.length).toBeGreaterThan(100);
+  expect(Buffer.compare(kept, before.subarray(offset, offset + kept.length))).toBe(0);
+  const again = StoreRegistry.open(registry.path);
+  expect(again.lostSequence).toBe(sequence + 2);
+  await expect(promoteOffline(again, { force: false })).rejects.toThrow(
+    `damaged behind record ${sequence}, and had at least record ${sequence + 2}`,
+  );
+  expect(StoreRegistry.open(registry.path).role).toBe("mirror");
+  await promoteOffline(again, { force: true });
+  expect(StoreRegistry.open(registry.path)).toMatchObject({ role: "primary", lostSequence: null });
 });
 
 it("a mirror that had no room for its log makes it when there is some", async () => {

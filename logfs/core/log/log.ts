@@ -37,7 +37,13 @@ import {
 import { Pipeline } from "./pipeline.ts";
 import { RecordReader } from "./reader.ts";
 import { readRecord, recordBytes } from "./record.ts";
-import { emptyLog, findLog, type FoundLog, type RecoveryReport } from "./recovery.ts";
+import {
+  type DoomedTail,
+  emptyLog,
+  findLog,
+  type FoundLog,
+  type RecoveryReport,
+} from "./recovery.ts";
 import { type LogStatistics, newCounters } from "./statistics.ts";
 import { type Draft, type Fill, NO_BODY, Writer } from "./writer.ts";
 
@@ -49,6 +55,7 @@ export interface CreateOptions extends LogOptions {
 export interface RecoverOptions extends LogOptions {
   /** The log was written as a mirror's when it was last open (`recovery.ts`). */
   readonly follower?: boolean;
+  readonly beforeCut?: (tail: DoomedTail) => void;
 }
 
 export type Recovered =
@@ -90,10 +97,8 @@ export class Log implements LogWriter, LogFollower, LogSegments {
   /** Opens what `create` started, after a crash or not. Failures are those of `findLog`. */
   static recover(store: SegmentStore, options: RecoverOptions, time: Clock & Timers): Recovered {
     try {
-      const found = findLog(store, {
-        ...resolveOptions(options),
-        follower: options.follower ?? false,
-      });
+      const { follower = false, beforeCut = () => {} } = options;
+      const found = findLog(store, { ...resolveOptions(options), follower, beforeCut });
       return { ok: true, log: new Log(store, options, time, found), report: found.report };
     } catch (error) {
       if (error instanceof SmfsError) return { ok: false, failure: error };

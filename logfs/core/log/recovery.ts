@@ -66,10 +66,22 @@ export interface FoundLog {
   readonly report: RecoveryReport;
 }
 
+/** The end of a follower's log that is about to go, although records in it were durable somewhere. */
+export interface DoomedTail {
+  /** Newest record that stays. */
+  readonly keptSequence: number;
+  /** A record that was here, or at least the next one: the log has not caught up before it is back. */
+  readonly lostSequence: number;
+  /** What is cleared or removed: up to the ends of these files. */
+  readonly parts: readonly Address[];
+}
+
 export interface RecoverySettings {
   readonly follower: boolean;
   readonly segmentBytes: number;
   readonly allocationBytes: number;
+  /** Called before such an end is cut off. When it throws, nothing is changed. */
+  readonly beforeCut?: (tail: DoomedTail) => void;
 }
 
 /** Throws `SmfsError`: NOT_FOUND (no log), DAMAGED, NEWER_VERSION, OTHER_HISTORY, IO. */
@@ -89,6 +101,12 @@ export function findLog(store: SegmentStore, settings: RecoverySettings): FoundL
     throw new SmfsError("DAMAGED", `${describeAddress(scan.end)}: ${what}`);
   }
   const verdict = judgeEnd(store, scan, hollow, last.header.logId, settings);
+  if (verdict.lostSequence !== null || endedEarly) {
+    const parts = [scan.end, ...hollow.map(({ segment }) => ({ segment, offset: 0 }))];
+    const keptSequence = scan.end.last?.sequence ?? 0;
+    const lostSequence = verdict.lostSequence ?? keptSequence + 1;
+    settings.beforeCut?.({ keptSequence, lostSequence, parts });
+  }
   if (verdict.cut) store.clear(scan.end.segment, scan.end.offset);
   for (const info of hollow.toReversed()) store.remove(info.segment);
   store.rewrite(scan.end.segment, unsureFrom(scan, settings), scan.end.offset);
@@ -96,7 +114,7 @@ export function findLog(store: SegmentStore, settings: RecoverySettings): FoundL
     segments: last.index + 1,
     scannedRecords: scan.records,
     cutAt: verdict.cut ? { segment: scan.end.segment, offset: scan.end.offset } : null,
-    cutWasVouched: verdict.vouched,
+    cutWasVouched: verdict.lostSequence !== null,
     removedSegments: hollow.length,
     endedEarly,
   });
@@ -257,6 +275,13 @@ function checkpointBefore({ checkpointSegment, checkpointOffset }: SegmentHeader
   return { segment: checkpointSegment, offset: checkpointOffset };
 }
 
+interface Verdict {
+  /** Something stands behind the end. */
+  readonly cut: boolean;
+  /** A record behind the end that vouches for the first one there; null when none does. */
+  readonly lostSequence: number | null;
+}
+
 /** Torn or damaged? Throws for damage. */
 function judgeEnd(
   store: SegmentStore,
@@ -264,7 +289,7 @@ function judgeEnd(
   hollow: readonly Candidate[],
   logId: Uint8Array,
   { follower }: RecoverySettings,
-): { cut: boolean; vouched: boolean } {
+): Verdict {
   const { end } = scan;
   if (end.reason === "damage" && end.code === "NEWER_VERSION") {
     throw new SmfsError("NEWER_VERSION", `${describeAddress(end)}: ${end.message}`);
@@ -280,7 +305,7 @@ function judgeEnd(
     const fault = faultBefore(witness, end, hollow);
     throw new SmfsError("DAMAGED", `${fault}; record ${next} is lost, but ${vouch}`);
   }
-  return { cut: here.written, vouched: witness !== null };
+  return { cut: here.written, lostSequence: witness?.sequence ?? null };
 }
 
 /** What is wrong, in words with its address: the end of the scan, or the segment of the witness. */
