@@ -8,11 +8,10 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { closeSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { run, lastLines, succeed } from "./command.ts";
+import { inCheckout } from "./paths.ts";
 
-/** Also from the compiled file, dist/test/conformance/mounted-store.js. */
-const SMFS = fileURLToPath(new URL("../../../cli/smfs", import.meta.url));
+const SMFS = inCheckout("cli/smfs");
 
 export interface StoreOptions {
   /** Of `smfs mkfs`. */

@@ -5,8 +5,8 @@
  */
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { Missing } from "./command.ts";
+import { inCheckout } from "./paths.ts";
 import { MountedStore, type StoreOptions } from "./mounted-store.ts";
 
 export interface SuiteOptions {
@@ -93,8 +93,7 @@ export async function withStore(
 
 /** `name: reason` a line; lines that begin with # are comments. */
 export function readExclusions(suite: string): Map<string, string> {
-  const url = new URL(`../../../test/conformance/exclusions/${suite}.txt`, import.meta.url);
-  const path = fileURLToPath(url);
+  const path = inCheckout(`test/conformance/exclusions/${suite}.txt`);
   if (!existsSync(path)) return new Map();
   const lines = readFileSync(path, "utf8").split("\n");
   return new Map(

@@ -2,6 +2,7 @@
 import type { Suite } from "./suite.ts";
 import { fsstress } from "./suites/fsstress.ts";
 import { fsx } from "./suites/fsx.ts";
+import { killLoop } from "./suites/kill-loop.ts";
 import { pjdfstest } from "./suites/pjdfstest.ts";
 import { stressNg } from "./suites/stress-ng.ts";
 
@@ -10,4 +11,5 @@ export const SUITES: Readonly<Record<string, Suite>> = {
   fsx,
   fsstress,
   "stress-ng": stressNg,
+  "kill-loop": killLoop,
 };
