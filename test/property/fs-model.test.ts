@@ -193,10 +193,11 @@ class Comparison {
     }
   }
 
-  private async copy({ a, b, c, offset, size }: Step): Promise<void> {
+  private async copy({ a, b, c, size, offset: any }: Step): Promise<void> {
     const files = this.open.filter(({ node }) => node.kind === "file");
     const [from, to] = [files[a % Math.max(1, files.length)], files[b % Math.max(1, files.length)]];
     if (from === undefined || to === undefined) return;
+    const offset = any % (from.node.content.length + 10);
     const targetOffset = c * 100;
     const bytes = from.node.content.slice(offset, offset + size);
     const source = { handle: from.handle, offset };
