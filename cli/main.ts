@@ -12,6 +12,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   umount: async () => (await import("./mount.ts")).umountCommand(),
   status: async () => (await import("./status.ts")).statusCommand(),
   mirror: async () => (await import("./mirror.ts")).mirrorCommand(),
+  snapshot: async () => (await import("./snapshot.ts")).snapshotCommand(),
   fsck: async () => (await import("./fsck.ts")).fsckCommand(),
   netem: async () => (await import("./netem.ts")).netemCommand(),
 };

@@ -55,7 +55,13 @@ export async function openPrimary(
   // A mirror that has heard of an epoch which is then lost here would take its next user for another.
   await durable(log);
   if (log.checkpoint === null) throw new SmfsError("DAMAGED", "the log holds no file system");
-  const session = config.mirror === null ? null : newSession();
+  const onChange = (): void => {
+    committer.handleProgress();
+    reaping.handleProgress();
+  };
+  const { onFenced, onSettled } = events;
+  const session =
+    config.mirror === null ? null : newSession(registry, log, time, { onChange, onFenced });
   // A mirror that is configured keeps everything until it has been heard of.
   const copy = registry.standalone ? null : session;
   const reaping = new Reaping(
@@ -69,43 +75,19 @@ export async function openPrimary(
     limits: volumeLimits(config),
     onCheckpoint: (reached) => reaping.handleCheckpoint(reached),
   });
-  const committer = new MirrorCommitter({
-    log,
-    mirror: copy,
-    clock: time,
-    timers: time,
-    onUnreachable: config.mount.onUnreachable,
-    timeoutMicros: config.mount.timeoutMicros,
-    onSettled: events.onSettled,
-  });
+  const { onUnreachable, timeoutMicros } = config.mount;
+  const wait = { onUnreachable, timeoutMicros, onSettled };
+  const committer = new MirrorCommitter({ log, mirror: copy, clock: time, timers: time, ...wait });
   const alone = session === null || registry.standalone;
   const sync = alone ? withoutMirror(config.mount) : config.mount;
-  let fileSystem = new FileSystem(volume, committer, sync);
-  let vfs = new SnapshotVfs(fileSystem, volume);
-  if (registry.fencedBy === null) await finishPending(fileSystem, logger);
+  let shown = show(volume, committer, sync);
+  if (registry.fencedBy === null) await finishPending(shown.fileSystem, logger);
   else log.fence(registry.fencedBy);
-
-  function newSession(): PrimarySession {
-    return new PrimarySession({
-      log,
-      writerId: registry.storeId,
-      segmentBytes: registry.log?.segmentBytes ?? 0,
-      maxRecordBytes: registry.log?.maxRecordBytes ?? 0,
-      clock: time,
-      timers: time,
-      onChange: () => {
-        committer.handleProgress();
-        reaping.handleProgress();
-      },
-      onFenced: events.onFenced,
-    });
-  }
 
   const rollBack = async (snapshot: string): Promise<void> => {
     await volume.snapshots.rollBack(snapshot);
-    fileSystem = new FileSystem(volume, committer, sync);
-    vfs = new SnapshotVfs(fileSystem, volume);
-    await finishPending(fileSystem, logger);
+    shown = show(volume, committer, sync);
+    await finishPending(shown.fileSystem, logger);
   };
 
   const close = async (): Promise<void> => {
@@ -121,10 +103,10 @@ export async function openPrimary(
     store,
     volume,
     get fileSystem() {
-      return fileSystem;
+      return shown.fileSystem;
     },
     get vfs() {
-      return vfs;
+      return shown.vfs;
     },
     session,
     committer,
@@ -132,6 +114,28 @@ export async function openPrimary(
     rollBack,
     close,
   };
+}
+
+function newSession(
+  registry: StoreRegistry,
+  log: Log,
+  time: Clock & Timers,
+  events: { readonly onChange: () => void } & Pick<PrimaryEvents, "onFenced">,
+): PrimarySession {
+  return new PrimarySession({
+    log,
+    writerId: registry.storeId,
+    segmentBytes: registry.log?.segmentBytes ?? 0,
+    maxRecordBytes: registry.log?.maxRecordBytes ?? 0,
+    clock: time,
+    timers: time,
+    ...events,
+  });
+}
+
+function show(volume: TreeVolume, committer: MirrorCommitter, sync: SyncOptions) {
+  const fileSystem = new FileSystem(volume, committer, sync);
+  return { fileSystem, vfs: new SnapshotVfs(fileSystem, volume) };
 }
 
 /** What a full store has no room to remove now is removed by a later opening. */
@@ -169,7 +173,7 @@ export function volumeLimits({ store }: Config): Partial<VolumeLimits> {
 }
 
 /** Recovers the log and starts this opening's epoch: from here on no older writer is heard. */
-function openLogForWriting(
+export function openLogForWriting(
   registry: StoreRegistry,
   config: Config,
   time: Clock & Timers,

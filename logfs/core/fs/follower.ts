@@ -64,7 +64,7 @@ export class VolumeFollower implements Volume, SnapshotSource {
     return this.replica.state?.kept.segmentsOf(snapshot) !== undefined;
   }
 
-  openSnapshot(snapshot: Snapshot): Volume {
+  openSnapshot(snapshot: Snapshot): SnapshotVolume {
     const { log, replica } = this;
     const { runner, state } = replica;
     if (state === null) return fail("EAGAIN");

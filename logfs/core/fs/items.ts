@@ -100,7 +100,9 @@ export const InodeItem = struct("InodeItem", {
   modifiedNanoseconds: u32("0 … 999,999,999"),
   changedNanoseconds: u32("0 … 999,999,999"),
   bornNanoseconds: u32("0 … 999,999,999"),
-  parent: u64("of a directory: the inode it stands in (the root: itself); otherwise 0"),
+  parent: u64(
+    "the directory it stands in (the root: itself); of what is no directory a hint, 0 not known",
+  ),
   nameSeed: u32("of a directory: seed of its names' hash, the same in the whole volume"),
   room: reserved(28),
 });

@@ -180,7 +180,7 @@ function inherit(directory: InodeItem, parent: number, caller: Caller, node: Nod
   const strips = (node.mode & (S_ISGID | S_IXGRP)) === (S_ISGID | S_IXGRP);
   const keeps = !strips || isRoot(caller) || inGroup(caller, gid);
   const bits = node.mode & MODE_BITS & (keeps ? ~0 : ~S_ISGID);
-  return { mode: type | bits, uid, gid, links: 1, device, size: node.target?.length ?? 0 };
+  return { mode: type | bits, uid, gid, links: 1, device, parent, size: node.target?.length ?? 0 };
 }
 
 interface Named {
@@ -237,6 +237,7 @@ export function link(
   const item = updateInode(transaction, inode, (linked) => {
     linked.links++;
     linked.flags &= ~FLAG_UNNAMED;
+    linked.parent = parent;
     setTime(linked, "changed", now);
   });
   addEntry(transaction, parent, { name, inode, mode }, now);

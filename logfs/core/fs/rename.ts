@@ -179,15 +179,15 @@ function repoint(
   });
 }
 
-/** The moved inode's own part: its change time, and a directory's "..". */
+/** The moved inode's own part: its change time, and where it stands (a directory's ".."). */
 function settle(
   transaction: Transaction,
   { now }: Actor,
-  { inode, type }: FoundEntry,
+  { inode }: FoundEntry,
   parent: number,
 ): void {
   updateInode(transaction, inode, (item) => {
     setTime(item, "changed", now);
-    if (isDirectory(type)) item.parent = parent;
+    item.parent = parent;
   });
 }

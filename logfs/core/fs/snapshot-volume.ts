@@ -22,9 +22,15 @@ export interface SnapshotSource {
   readonly keptSnapshots: readonly Snapshot[];
   isKept(snapshot: Snapshot): boolean;
   /** Reads a snapshot that is kept. */
-  openSnapshot(snapshot: Snapshot): Volume;
+  openSnapshot(snapshot: Snapshot): SnapshotVolume;
   /** What each one holds and costs, in the order in which they were taken. */
   describeSnapshots(): Promise<SnapshotInfo[]>;
+}
+
+/** A tree as it stands in nodes, for those who compare two (`diff.ts`). */
+export interface TreeAccess {
+  readonly tree: Tree;
+  readonly runner: Runner;
 }
 
 /** What a snapshot's volume has from the one that keeps it. */
@@ -53,6 +59,10 @@ export class SnapshotVolume implements Volume {
 
   get headSequence(): number {
     return this.snapshot.sequence;
+  }
+
+  get nodes(): TreeAccess {
+    return { tree: this.tree, runner: this.host.runner };
   }
 
   get statistics(): VolumeStatistics {

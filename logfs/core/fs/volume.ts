@@ -7,7 +7,7 @@ import type { Clock } from "../../../lib/ports.ts";
 import { SmfsError } from "../../../lib/errors.ts";
 import type { Address, LogWriter } from "../log/api.ts";
 import { KIND } from "../log/format.ts";
-import type { ItemView, Transaction, Volume, VolumeStatistics } from "./api.ts";
+import type { ItemView, Transaction, VolumeStatistics } from "./api.ts";
 import { type CheckpointChange, writeCheckpoint } from "./checkpoint.ts";
 import { LeafSweep } from "./leaf-sweep.ts";
 import type { LiveBytes } from "./live-bytes.ts";
@@ -115,7 +115,7 @@ export class TreeVolume implements CleanableVolume, SnapshotSource {
     return this.state.kept.segmentsOf(snapshot) !== undefined;
   }
 
-  openSnapshot(snapshot: Snapshot): Volume {
+  openSnapshot(snapshot: Snapshot): SnapshotVolume {
     const { log, runner, state } = this;
     const isKept = (one: Snapshot): boolean => this.isKept(one);
     const space = (): { totalBytes: number; freeBytes: number } => this.space();
