@@ -18,7 +18,6 @@ import {
   ftruncateSync,
   mkdirSync,
   openSync,
-  read as readFile,
   readdirSync,
   readSync,
   statfsSync,
@@ -26,7 +25,6 @@ import {
   truncateSync,
   unlinkSync,
   writeSync,
-  writev,
 } from "node:fs";
 import { join } from "node:path";
 import { EMPTY } from "../../lib/bytes.ts";
@@ -35,6 +33,7 @@ import { fallocate } from "../../sys/fallocate.ts";
 import { tryLock } from "../../sys/lock.ts";
 import type { Done, ReserveUse, SegmentInfo, SegmentStore } from "../core/log/api.ts";
 import { type OpenFile, OpenFiles, segmentOfName, segmentPath } from "./files.ts";
+import { readAll, writeAll, writeAllNow, writeBytesNow } from "./transfer.ts";
 
 export interface FileStoreOptions {
   /** The segments and the reserve may take this much of the device; without it, all of it. */
@@ -47,10 +46,11 @@ export interface FileStoreOptions {
 /** Less than the log asks for unless space is short. */
 const SMALL_STEP_BYTES = 2 ** 20;
 const DEFAULT_RESERVE_BYTES = 16 * 2 ** 20;
-/** Linux's UIO_MAXIOV (include/uapi/linux/uio.h). */
-const MAX_PARTS = 1024;
 const ZEROS = new Uint8Array(2 ** 20);
 const REWRITE_BYTES = 2 ** 20;
+/** Longest write that is done at once. */
+const SMALL_WRITE_BYTES = 64 * 1024;
+const SMALL_WRITE_PARTS = 16;
 
 export class FileSegmentStore implements SegmentStore {
   readonly directory: string;
@@ -62,6 +62,8 @@ export class FileSegmentStore implements SegmentStore {
   private readonly files: OpenFiles;
   private readonly sizes = new Map<number, number>();
   private reservedBytes = 0;
+  /** Under way. */
+  private syncs = 0;
   private readonly lockFd: number;
 
   /** Throws `SmfsError` BUSY when another process has it open, NOT_FOUND, IO. */
@@ -159,7 +161,7 @@ export class FileSegmentStore implements SegmentStore {
       for (let at = from; at < to; ) {
         const bytes = this.readSync(segment, at, Math.min(REWRITE_BYTES, to - at));
         if (bytes.length === 0) break;
-        writeWhole(fd, at, bytes);
+        writeBytesNow(fd, at, bytes);
         at += bytes.length;
       }
       fdatasyncSync(fd);
@@ -172,12 +174,32 @@ export class FileSegmentStore implements SegmentStore {
     this.sizes.set(segment, bytes);
   }
 
+  /**
+   * A small write is done at once: into the kernel's memory it takes a few microseconds, handing it
+   * to a thread and hearing of it takes some sixty. Not while a sync is under way, behind which the
+   * kernel may make a write wait.
+   */
   write(segment: number, offset: number, parts: readonly Uint8Array[], done: Done): void {
-    this.use(segment, done, (file, finish) => writeAll(file.fd, offset, [...parts], finish));
+    if (this.syncs === 0 && isSmall(parts)) return done(this.writeNow(segment, offset, parts));
+    this.use(segment, done, (file, finish) => writeAll(file.fd, offset, parts, finish));
+  }
+
+  private writeNow(segment: number, offset: number, parts: readonly Uint8Array[]): Error | null {
+    try {
+      writeAllNow(this.open(segment).fd, offset, parts);
+      return null;
+    } catch (error) {
+      return error instanceof Error ? error : new Error(String(error));
+    }
   }
 
   sync(segment: number, done: Done): void {
-    this.use(segment, done, (file, finish) => fdatasync(file.fd, finish));
+    this.syncs++;
+    const finish: Done = (error) => {
+      this.syncs--;
+      done(error);
+    };
+    this.use(segment, finish, (file, end) => fdatasync(file.fd, end));
   }
 
   read(
@@ -190,7 +212,7 @@ export class FileSegmentStore implements SegmentStore {
     const finish: Done = (error) => done(error, error === null ? bytes : EMPTY);
     this.use(segment, finish, (file, release) => {
       const target = new Uint8Array(this.clamp(segment, offset, length));
-      readAll(file.fd, offset, target, 0, (error, got) => {
+      readAll(file.fd, offset, target, (error, got) => {
         bytes = target.subarray(0, got);
         release(error);
       });
@@ -333,54 +355,15 @@ function allocateOrWriteZeros(fd: number, from: number, to: number): void {
   }
 }
 
-function writeWhole(fd: number, offset: number, bytes: Uint8Array): void {
-  for (let at = 0; at < bytes.length; ) {
-    at += writeSync(fd, bytes, at, bytes.length - at, offset + at);
-  }
-}
-
 function writeZeros(fd: number, from: number, to: number): void {
   for (let at = from; at < to; ) {
     at += writeSync(fd, ZEROS, 0, Math.min(ZEROS.length, to - at), at);
   }
 }
 
-/** writev until all is written: the kernel may take less than it is given. */
-function writeAll(fd: number, offset: number, parts: Uint8Array[], done: Done): void {
-  writev(fd, parts.slice(0, MAX_PARTS), offset, (error, count) => {
-    if (error !== null) return done(error);
-    const rest = behind(parts, count);
-    if (rest.length === 0) return done(null);
-    if (count === 0) return done(new Error("writev took nothing"));
-    writeAll(fd, offset + count, rest, done);
-  });
-}
-
-function behind(parts: Uint8Array[], count: number): Uint8Array[] {
-  let left = count;
-  let index = 0;
-  for (const part of parts) {
-    if (left < part.length) break;
-    left -= part.length;
-    index++;
-  }
-  const [first, ...rest] = parts.slice(index);
-  return first === undefined ? [] : [first.subarray(left), ...rest];
-}
-
-function readAll(
-  fd: number,
-  offset: number,
-  target: Uint8Array,
-  got: number,
-  done: (error: Error | null, got: number) => void,
-): void {
-  readFile(fd, target, got, target.length - got, offset + got, (error, count) => {
-    if (error !== null) return done(error, got);
-    const total = got + count;
-    if (count === 0 || total === target.length) return done(null, total);
-    readAll(fd, offset, target, total, done);
-  });
+function isSmall(parts: readonly Uint8Array[]): boolean {
+  if (parts.length > SMALL_WRITE_PARTS) return false;
+  return parts.reduce((sum, part) => sum + part.length, 0) <= SMALL_WRITE_BYTES;
 }
 
 function guard<T>(what: string, call: () => T): T {

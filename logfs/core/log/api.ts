@@ -52,7 +52,7 @@ export type Done = (error: Error | null) => void;
 /**
  * The disk below a log: numbered segment files in one directory. `logfs/log` implements it on files,
  * the simulator in memory with crashes and damage. Calls named `…Sync` or returning a value act at
- * once; the others call back later, never before they return.
+ * once; the others call back later, never before they return (only `write` may).
  */
 export interface SegmentStore {
   /** Existing segments in ascending order. */
@@ -75,6 +75,7 @@ export interface SegmentStore {
    * it back. Throws `SmfsError` IO.
    */
   trim(segment: number, bytes: number): void;
+  /** May call back before it returns. */
   write(segment: number, offset: number, parts: readonly Uint8Array[], done: Done): void;
   /** What was written to `segment` before the call is durable when `done` is called. */
   sync(segment: number, done: Done): void;
