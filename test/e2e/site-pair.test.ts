@@ -1,5 +1,5 @@
 /** Two sites over the emulated WAN: what the mirror shows, and what breaks of all kinds do to it. */
-import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
+import { copyFile, link, mkdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { Scene, type TestPath, type TestSite, whyNoMounts, writeSynced } from "./harness.ts";
 
@@ -47,6 +47,31 @@ describe.skipIf(NO_MOUNTS)(`two sites${NO_MOUNTS === undefined ? "" : ` (${NO_MO
     await mkdir(primary.at("folder"));
     await writeSynced(primary.at("folder", "last"), "x");
     await expect(readFile(mirror.at("file-3"))).rejects.toMatchObject({ code: "ENOENT" });
+  });
+
+  it("inode numbers, times and copies that share their blocks are the mirror's too", async () => {
+    const { primary, mirror } = await startBoth();
+    const content = "a block of it".repeat(20_000);
+    await writeSynced(primary.at("original"), content);
+    await copyFile(primary.at("original"), primary.at("copy"));
+    await link(primary.at("original"), primary.at("name"));
+    await writeSynced(primary.at("last"), "x");
+    for (const name of ["original", "copy", "name", "last"]) {
+      const [here, there] = await Promise.all(
+        [primary, mirror].map((site) => stat(site.at(name), { bigint: true })),
+      );
+      const facts = [
+        "ino",
+        "nlink",
+        "size",
+        "blocks",
+        "mtimeNs",
+        "ctimeNs",
+        "birthtimeNs",
+      ] as const;
+      for (const fact of facts) expect(there?.[fact]).toBe(here?.[fact]);
+    }
+    expect(await readFile(mirror.at("copy"), "utf8")).toBe(content);
   });
 
   it("the mirror's mount refuses every change with EROFS", async () => {
