@@ -51,6 +51,7 @@ export class ItemChecker {
   private afterGap = false;
   private readonly findings: Findings;
   private readonly totals: CheckTotals;
+  /** Bytes of each segment's file. */
   private readonly segments: ReadonlyMap<number, number>;
 
   constructor(findings: Findings, totals: CheckTotals, segments: readonly SegmentInfo[]) {
@@ -71,6 +72,11 @@ export class ItemChecker {
       if (!(error instanceof SmfsError) && !(error instanceof FsError)) throw error;
       this.badItem(high, low, `item ${high}/${low}: ${messageOf(error)}`);
     }
+  }
+
+  /** The whole range is in a segment that exists. */
+  isThere({ segment, offset, length }: Address & { readonly length: number }): boolean {
+    return offset + length <= (this.segments.get(segment) ?? 0);
   }
 
   /** Behind the last item. */
@@ -168,7 +174,7 @@ export class ItemChecker {
     this.refer({ segment, offset, length: storedBytes }, offset + skip, length, details);
   }
 
-  /** `used` bytes from `usedOffset` on are alive; the whole block must be there. */
+  /** `used` bytes from `usedOffset` on are alive; the whole block must be there. No table names what is gone. */
   private refer(
     { segment, offset, length }: Address & { readonly length: number },
     usedOffset: number,
@@ -176,10 +182,10 @@ export class ItemChecker {
     details: Details,
   ): void {
     const { inode } = this.passing;
-    this.live.add(segment, used);
     this.totals.dataBytes += used;
     const segmentBytes = this.segments.get(segment);
     const place = { ...details, address: { segment, offset: usedOffset } };
+    if (segmentBytes !== undefined) this.live.add(segment, used);
     if (segmentBytes === undefined) {
       this.findings.error("segment-missing", inode, `segment ${segment} does not exist`, place);
     } else if (offset + length > segmentBytes) {

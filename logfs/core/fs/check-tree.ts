@@ -4,7 +4,7 @@
  */
 import { FsError, messageOf, SmfsError } from "../../../lib/errors.ts";
 import type { LogReader, SegmentInfo } from "../log/api.ts";
-import type { BlockQueue } from "./check-blocks.ts";
+import type { BlockQueue, StoredBlock } from "./check-blocks.ts";
 import type { CheckTotals, Findings } from "./check-findings.ts";
 import { Graph } from "./check-graph.ts";
 import { ItemChecker } from "./check-items.ts";
@@ -129,7 +129,7 @@ export class TreeCheck {
   /** Only collects the blocks to be read. */
   async collect(blocks: BlockQueue): Promise<void> {
     blocks.startTree(this.subject.name);
-    await this.walkAgain((leaf) => noteBlocks(leaf, blocks));
+    await this.walkAgain((leaf) => this.noteBlocks(leaf, blocks));
   }
 
   private async checkItems(): Promise<Graph> {
@@ -143,7 +143,7 @@ export class TreeCheck {
           this.items.item(high, leaf.lows[i] as number, leaf.valueAt(i));
         }
         noteNames(leaf, graph);
-        if (blocks !== null) noteBlocks(leaf, blocks);
+        if (blocks !== null) this.noteBlocks(leaf, blocks);
         await this.shared.check(leaf);
         onProgress();
       },
@@ -237,6 +237,11 @@ export class TreeCheck {
     for (const { segment, length } of others) used.add(segment, length);
     compareLive(table, used, findings);
   }
+
+  /** What is not there was reported when it was referred to. */
+  private noteBlocks(leaf: Node, blocks: BlockQueue): void {
+    for (const block of blocksOf(leaf)) if (this.items.isThere(block)) blocks.add(block);
+  }
 }
 
 /** A segment that counts too little may be dropped while it is needed; too much is only waste. */
@@ -266,24 +271,20 @@ function noteNames(leaf: Node, graph: Graph): void {
   }
 }
 
-function noteBlocks(leaf: Node, blocks: BlockQueue): void {
+function* blocksOf(leaf: Node): Generator<StoredBlock> {
   for (const [i, high] of leaf.highs.entries()) {
-    const kind = kindOf(high);
-    if (kind === ITEM.extent) noteExtent(high, leaf.lows[i] as number, leaf.valueAt(i), blocks);
-    else if (kind === ITEM.xattr) {
+    const inode = inodeOf(high);
+    if (kindOf(high) === ITEM.extent) {
+      const extent = decoded(() => decodeExtent(leaf.valueAt(i)));
+      if (extent === null || extent.storedBytes > BLOCK_BYTES) continue;
+      const { segment, offset, storedBytes: length, checksum, length: fileBytes } = extent;
+      const fileOffset = leaf.lows[i] as number;
+      yield { segment, offset, length, checksum, inode, fileOffset, fileBytes };
+    } else if (kindOf(high) === ITEM.xattr) {
       const value = decoded(() => decodeXattr(leaf.valueAt(i)))?.value;
-      if (value?.kind !== "located") continue;
-      blocks.add({ ...value, inode: inodeOf(high), fileOffset: 0, fileBytes: 0 });
+      if (value?.kind === "located") yield { ...value, inode, fileOffset: 0, fileBytes: 0 };
     }
   }
-}
-
-function noteExtent(high: number, start: number, value: Uint8Array, blocks: BlockQueue): void {
-  const extent = decoded(() => decodeExtent(value));
-  if (extent === null || extent.storedBytes > BLOCK_BYTES) return;
-  const { segment, offset, storedBytes, checksum, length } = extent;
-  const file = { inode: inodeOf(high), fileOffset: start, fileBytes: length };
-  blocks.add({ segment, offset, length: storedBytes, checksum, ...file });
 }
 
 /** null for what cannot be decoded: `ItemChecker` has said so. */
