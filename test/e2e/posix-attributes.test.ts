@@ -86,11 +86,7 @@ os.utime("b", (1, 1)); os.chmod("b", 0o600); put("b", b"more"); os.rename("b", "
 os.mknod("null", 0o20600, os.makedev(1, 3)); os.mknod("big", 0o60600, os.makedev(0xabc, 0x12345)); btime("big")
 print([(oct(os.stat(n).st_mode), os.major(os.stat(n).st_rdev), os.minor(os.stat(n).st_rdev)) for n in ("null", "big")]); print(born)`);
     const born = out.pop();
-    expect(out).toEqual([
-      "2048 True",
-      "True",
-      `[('0o20600', 1, 3), ('0o60600', 2748, 74565)]`,
-    ]);
+    expect(out).toEqual(["2048 True", "True", `[('0o20600', 1, 3), ('0o60600', 2748, 74565)]`]);
     await mount.remount("crash");
     expect(await mount.python(`${script}\nprint(btime("b2")[1])`)).toEqual([born]);
     await mount.shell("rm b2 null big");
@@ -127,6 +123,18 @@ print(call(os.setxattr, "x", "security.s", b""), call(os.setxattr, "x", "user.1"
     const kept = `print(len(os.getxattr("x", "user.65536")), os.getxattr("xd", "user.d"), len(os.listxattr("x")))`;
     expect(await mount.python(kept)).toEqual(["65536 b'd' 8"]);
     await mount.shell("rm -r x xd xs");
+  });
+
+  it("WritersTakeFileCapabilitiesAway", async () => {
+    const out = await mount.python(`
+NAME, VALUE = "security.capability", struct.pack("<5I", 0x02000001, 1 << 13, 0, 0, 0)
+put("cap", b"program"); put("other", b"source"); fd = os.open("cap", os.O_RDWR); other = os.open("other", os.O_RDONLY)
+def keeps(act):
+    os.setxattr("cap", NAME, VALUE); act(); return NAME in os.listxattr("cap")
+print(keeps(lambda: os.pread(fd, 1, 0)), keeps(lambda: os.chmod("cap", 0o755)), keeps(lambda: os.utime("cap")), keeps(lambda: os.setxattr("cap", "user.k", b"v")))
+print(keeps(lambda: os.pwrite(fd, b"x", 0)), keeps(lambda: os.ftruncate(fd, 1)), keeps(lambda: os.close(os.open("cap", os.O_WRONLY | os.O_TRUNC))), keeps(lambda: os.chown("cap", 0, 0)), keeps(lambda: os.posix_fallocate(fd, 0, 100)), keeps(lambda: os.copy_file_range(other, fd, 5)), keeps(lambda: os.removexattr("cap", NAME)))`);
+    expect(out).toEqual(["True True True True", "False False False False False False False"]);
+    await mount.shell("rm cap other");
   });
 
   it("AccessControlListsAreRefusedNotForgotten", async () => {

@@ -18,6 +18,7 @@ import {
   requireRegular,
   resize,
 } from "./truncation.ts";
+import { dropCapabilities } from "./xattrs.ts";
 
 export interface Setter {
   readonly caller: Caller;
@@ -43,9 +44,11 @@ export function changeAttributes(
   if (changes.size !== undefined) {
     if (resize(transaction, inode, item, changes.size) === PENDING) return PENDING;
     touchContents(item, now);
+    dropCapabilities(transaction, inode, item);
     if (!isRoot(setter.caller)) item.mode = withoutSetId(item.mode, "mayKeepGroup");
   }
   applyOwner(item, changes, setter.caller);
+  if (isChown(changes) && !isDirectory(item.mode)) dropCapabilities(transaction, inode, item);
   applyMode(item, changes, setter.caller);
   applyTimes(item, changes, now);
   setTime(item, "changed", now);
@@ -91,14 +94,18 @@ function isExplicit(time: Timestamp | "now" | undefined): boolean {
   return time !== undefined && time !== "now";
 }
 
-function applyOwner(item: InodeItem, { uid, gid }: AttributeChanges, caller: Caller): void {
-  if (uid === undefined && gid === undefined) return;
+function isChown({ uid, gid }: AttributeChanges): boolean {
+  return uid !== undefined || gid !== undefined;
+}
+
+function applyOwner(item: InodeItem, changes: AttributeChanges, caller: Caller): void {
+  if (!isChown(changes)) return;
   if (!isDirectory(item.mode)) {
     const keeps = isRoot(caller) || inGroup(caller, item.gid) ? "mayKeepGroup" : "mayNot";
     item.mode = withoutSetId(item.mode, keeps);
   }
-  item.uid = uid ?? item.uid;
-  item.gid = gid ?? item.gid;
+  item.uid = changes.uid ?? item.uid;
+  item.gid = changes.gid ?? item.gid;
 }
 
 /** Who is neither root nor in the file's group cannot set set-gid; no error, the bit is dropped. */

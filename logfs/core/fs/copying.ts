@@ -113,7 +113,7 @@ class Batch {
     target.flags |= flag;
     target.allocatedBytes += sharedBytes - this.cutBytes;
     target.size = Math.max(target.size, request.targetOffset + this.done);
-    noteChange(target, request.target, now);
+    noteChange(transaction, target, request.target, now);
     transaction.adjust({ dataBytes: sharedBytes });
     storeInode(transaction, request.target.inode, target);
     if (isNews && source !== target) storeInode(transaction, request.source, source);

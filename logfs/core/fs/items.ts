@@ -80,6 +80,8 @@ export const FLAG_TRUNCATING = 1;
 export const FLAG_SHARED = 2;
 /** Made without a name (O_TMPFILE), and may still get its first one. */
 export const FLAG_UNNAMED = 4;
+/** It has the extended attribute `security.capability`, which goes with the next write. */
+export const FLAG_CAPABILITY = 8;
 
 export const InodeItem = struct("InodeItem", {
   mode: u32("type and permission bits, as st_mode"),
@@ -89,7 +91,9 @@ export const InodeItem = struct("InodeItem", {
   uid: u32("owner"),
   gid: u32("group"),
   device: u32("major and minor of a device node, Linux's new_encode_dev; 0 otherwise"),
-  flags: u32("bit 0: a truncation is pending; bit 1: has shared blocks; bit 2: never had a name"),
+  flags: u32(
+    "bit 0: a truncation is pending; bit 1: has shared blocks; bit 2: never had a name; bit 3: has file capabilities",
+  ),
   size: u64("bytes; of a directory its entries × 32; of a symlink its target's bytes"),
   allocatedBytes: u64("sum of the extents' lengths"),
   accessedSeconds: i64("last access (set by utimens and at creation only)"),

@@ -18,6 +18,7 @@ import {
   type Pending,
   requireRegular,
 } from "./truncation.ts";
+import { dropCapabilities } from "./xattrs.ts";
 
 /** File data in one record, bytes. */
 const WRITE_RECORD_BYTES = 1024 * 1024;
@@ -54,7 +55,7 @@ export function writePart(
   storeExtents(transaction, inode, start, data.subarray(0, written));
   item.allocatedBytes += written - cut.bytes;
   item.size = Math.max(item.size, start + written);
-  noteChange(item, writer, now);
+  noteChange(transaction, item, writer, now);
   storeInode(transaction, inode, item);
   return written;
 }
@@ -77,9 +78,15 @@ export function checkRange(offset: number, length: number): void {
   if (offset + length > FILE_SIZE_MAX) fail("EFBIG");
 }
 
-/** What a change of its contents does to an inode: its times, its set-id bits. */
-export function noteChange(item: InodeItem, writer: Writer, now: Timestamp): void {
+/** What a change of its contents does to an inode: its times, its set-id bits, its capabilities. */
+export function noteChange(
+  transaction: Transaction,
+  item: InodeItem,
+  writer: Writer,
+  now: Timestamp,
+): void {
   touchContents(item, now);
+  dropCapabilities(transaction, writer.inode, item);
   if (writer.privilege === "user") item.mode = withoutSetId(item.mode, "mayKeepGroup");
 }
 
@@ -124,7 +131,7 @@ export function allocatePart(
     done = cut.end;
   }
   item.size = size;
-  noteChange(item, writer, now);
+  noteChange(transaction, item, writer, now);
   storeInode(transaction, inode, item);
   return done;
 }

@@ -18,6 +18,7 @@ import {
   decodeXattr,
   encodeInlineXattr,
   encodeLocatedXattr,
+  FLAG_CAPABILITY,
   type InodeItem,
   ITEM,
   keyOf,
@@ -41,6 +42,8 @@ const XATTR_SEED = 0;
 const USER = latin1("user.");
 const TRUSTED = latin1("trusted.");
 const SECURITY = latin1("security.");
+/** capabilities(7), "File capabilities": rights that a program gets, whoever runs it. */
+const CAPABILITY = latin1("security.capability");
 
 export function getXattr(
   view: ItemView,
@@ -82,6 +85,7 @@ export function setXattr(
   const high = keyOf(inode, ITEM.xattr);
   const low = found?.low ?? freeSlot(transaction, high, bucketOf(name));
   putXattr(transaction, high, low, name, bytes);
+  if (equalBytes(name, CAPABILITY)) item.flags |= FLAG_CAPABILITY;
   setTime(item, "changed", now);
   storeInode(transaction, inode, item);
 }
@@ -110,10 +114,26 @@ export function removeXattr(
   const item = loadInode(transaction, inode);
   requireXattrAccess(item, caller, name, "write");
   const found = findXattr(transaction, inode, name) ?? fail("ENODATA");
-  freeXattr(transaction, found.item);
-  transaction.delete(keyOf(inode, ITEM.xattr), found.low);
+  deleteXattr(transaction, inode, found);
+  if (equalBytes(name, CAPABILITY)) item.flags &= ~FLAG_CAPABILITY;
   setTime(item, "changed", now);
   storeInode(transaction, inode, item);
+}
+
+/**
+ * Somebody writes to the file or gives it away: what it may do was meant for what it was (Linux's
+ * cap_inode_killpriv, which asks nobody's privilege). Changes `item`, which the caller stores.
+ */
+export function dropCapabilities(transaction: Transaction, inode: number, item: InodeItem): void {
+  if ((item.flags & FLAG_CAPABILITY) === 0) return;
+  item.flags &= ~FLAG_CAPABILITY;
+  const found = findXattr(transaction, inode, CAPABILITY);
+  if (found !== undefined) deleteXattr(transaction, inode, found);
+}
+
+function deleteXattr(transaction: Transaction, inode: number, { low, item }: FoundXattr): void {
+  freeXattr(transaction, item);
+  transaction.delete(keyOf(inode, ITEM.xattr), low);
 }
 
 function requireXattrAccess(
