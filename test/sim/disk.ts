@@ -18,7 +18,7 @@ export interface DiskOptions {
   readonly writeMicros: number;
   readonly syncMicros: number;
   readonly readMicros: number;
-  /** A file that grows by so much is not synced for it: a power loss may take it back. */
+  /** A file of whole such steps that grows by one or more is not synced: a power loss may undo it. */
   readonly looseGrowthBytes: number;
 }
 
@@ -89,8 +89,9 @@ export class SimulatedDisk implements SegmentStore {
     this.statistics.allocations++;
     if (isNew) image.make(segment);
     if (isNew) this.onBoundary(`segment ${segment} made`);
-    const more = bytes - image.lengthOf(segment);
-    const isLoose = !isNew && more >= this.options.looseGrowthBytes;
+    const had = image.lengthOf(segment);
+    const step = this.options.looseGrowthBytes;
+    const isLoose = !isNew && bytes - had >= step && had % step === 0;
     image.grow(segment, bytes, isLoose ? "with the next sync" : "durable");
     this.onBoundary(`segment ${segment} grown to ${bytes}`);
   }

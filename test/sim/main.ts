@@ -1,47 +1,70 @@
-/** `npm run sim -- --seed N --runs M`: the simulator by hand. A failing seed replays exactly. */
-import { parseArgs } from "node:util";
-import { type RunSummary, World } from "./world.ts";
+/**
+ * The simulator by hand; a failing seed replays exactly.
+ * - `npm run sim -- --seed N --runs M`: two sites and a WAN (`world.ts`)
+ * - `npm run sim -- crash --seed N --runs M`: one file system, cut everywhere (`crash-explorer.ts`)
+ */
+import { inspect, parseArgs } from "node:util";
+import { CRASH_QUICK, CRASH_THOROUGH, CrashExplorer, replayOf } from "./crash-explorer.ts";
+import { World } from "./world.ts";
 
-const { values } = parseArgs({
+const USAGE = "usage: sim [crash] --seed N --runs M [--quick] [--verbose]\n";
+
+/** Runs one seed; the numbers are summed over all of them. */
+type Runner = (seed: number) => Promise<Readonly<Record<string, number>>>;
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
   options: {
     seed: { type: "string", default: "1" },
     runs: { type: "string", default: "100" },
+    quick: { type: "boolean", default: false },
     verbose: { type: "boolean", default: false },
   },
 });
+
+const runners: Record<string, Runner> = { sites, crash };
+const runner = runners[positionals[0] ?? "sites"];
 const first = Number(values.seed);
 const runs = Number(values.runs);
-if (!Number.isSafeInteger(first) || !Number.isSafeInteger(runs) || runs < 1) {
-  process.stderr.write("usage: sim --seed N --runs M [--verbose]\n");
+if (runner === undefined || !Number.isSafeInteger(first) || !Number.isSafeInteger(runs)) {
+  process.stderr.write(USAGE);
   process.exit(64);
 }
+process.exitCode = (await runAll(runner)) > 0 ? 1 : 0;
 
-const started = Date.now();
-const total = {
-  operations: 0,
-  acknowledged: 0,
-  packets: 0,
-  packetsLost: 0,
-  dropped: 0,
-  virtualSeconds: 0,
-};
-let failed = 0;
-for (let seed = first; seed < first + runs; seed++) {
-  try {
-    const summary = await new World(seed).run();
-    for (const key of Object.keys(total) as (keyof typeof total)[]) total[key] += summary[key];
-    if (values.verbose) show(summary);
-  } catch (error) {
-    failed++;
-    process.stdout.write(`seed ${seed}: ${error instanceof Error ? error.stack : String(error)}\n`);
+/** Gives the number of seeds that failed. */
+async function runAll(run: Runner): Promise<number> {
+  const started = Date.now();
+  const total: Record<string, number> = {};
+  let failed = 0;
+  for (let seed = first; seed < first + runs; seed++) {
+    try {
+      const summary = await run(seed);
+      for (const [key, value] of Object.entries(summary)) total[key] = (total[key] ?? 0) + value;
+      if (values.verbose) print({ seed, ...summary });
+    } catch (error) {
+      failed++;
+      process.stdout.write(`seed ${seed}: ${inspect(error)}\n`);
+    }
   }
+  print({ ...total, runs, failed, seconds: (Date.now() - started) / 1000 });
+  return failed;
 }
-const seconds = ((Date.now() - started) / 1000).toFixed(1);
-process.stdout.write(
-  `${JSON.stringify({ ...total, runs, failed, virtualSeconds: Math.round(total.virtualSeconds), seconds })}\n`,
-);
-process.exitCode = failed > 0 ? 1 : 0;
 
-function show(summary: RunSummary): void {
-  process.stdout.write(`${JSON.stringify(summary)}\n`);
+function print(fields: object): void {
+  process.stdout.write(`${JSON.stringify(fields)}\n`);
+}
+
+async function sites(seed: number): ReturnType<Runner> {
+  const { seed: _, faults, virtualSeconds, ...counts } = await new World(seed).run();
+  const all = Object.values(faults).reduce((sum, count) => sum + count, 0);
+  return { ...counts, faults: all, virtualSeconds: Math.round(virtualSeconds) };
+}
+
+async function crash(seed: number): ReturnType<Runner> {
+  const explorer = new CrashExplorer(seed, values.quick ? CRASH_QUICK : CRASH_THOROUGH);
+  await explorer.run().catch((error: unknown) => {
+    throw new Error(replayOf(seed, values.quick ? "quick" : "thorough"), { cause: error });
+  });
+  return { ...explorer.summary };
 }
