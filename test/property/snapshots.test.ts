@@ -231,11 +231,11 @@ async function expectExactTables(world: VolumeWorld): Promise<void> {
     expect(bytesIn(table)).toEqual(bytesIn(nodes));
     expect(snapshot.referencedBytes).toBe(table.totalBytes);
     for (const { segment } of table.entries) {
-      expect(state.kept.pinned.has(segment) && state.named.has(segment)).toBe(true);
+      expect(state.kept.pinned.has(segment) && state.needed.has(segment)).toBe(true);
     }
   }
   expect(bytesIn(state.live)).toEqual(bytesIn(active));
-  for (const { segment } of active.entries) expect(state.named.has(segment)).toBe(true);
+  for (const { segment } of active.entries) expect(state.needed.has(segment)).toBe(true);
 }
 
 test("every snapshot is the map that the volume was, through everything that happens", async () => {

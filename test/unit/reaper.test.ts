@@ -30,7 +30,7 @@ describe("the reaper", () => {
     const log = new Segments();
     let agreed = 0;
     const reaper = new Reaper(log, () => agreed);
-    reaper.handleCheckpoint({ sequence: 50, segment: 8, named: new Set([2, 5, 9]) });
+    reaper.handleCheckpoint({ sequence: 50, segment: 8, needed: new Set([2, 5, 9]) });
     reaped(reaper);
     expect(log.dropped).toEqual([]);
     agreed = 50;
@@ -42,9 +42,9 @@ describe("the reaper", () => {
     const log = new Segments();
     let agreed = 0;
     const reaper = new Reaper(log, () => agreed);
-    reaper.handleCheckpoint({ sequence: 10, segment: 3, named: new Set([1]) });
+    reaper.handleCheckpoint({ sequence: 10, segment: 3, needed: new Set([1]) });
     for (let sequence = 20; sequence < 1000; sequence += 10) {
-      reaper.handleCheckpoint({ sequence, segment: 6, named: new Set([4]) });
+      reaper.handleCheckpoint({ sequence, segment: 6, needed: new Set([4]) });
     }
     agreed = 10;
     reaped(reaper);
@@ -57,8 +57,8 @@ describe("the reaper", () => {
   test("takes the newest that is agreed on", () => {
     const log = new Segments();
     const reaper = new Reaper(log, () => 99);
-    reaper.handleCheckpoint({ sequence: 10, segment: 3, named: new Set([1, 2]) });
-    reaper.handleCheckpoint({ sequence: 20, segment: 3, named: new Set([2]) });
+    reaper.handleCheckpoint({ sequence: 10, segment: 3, needed: new Set([1, 2]) });
+    reaper.handleCheckpoint({ sequence: 20, segment: 3, needed: new Set([2]) });
     reaped(reaper);
     expect(log.dropped).toEqual([1]);
   });
@@ -66,7 +66,7 @@ describe("the reaper", () => {
   test("removes a few segments in a step", () => {
     const log = new Segments();
     const reaper = new Reaper(log, () => 99);
-    reaper.handleCheckpoint({ sequence: 10, segment: 10, named: new Set() });
+    reaper.handleCheckpoint({ sequence: 10, segment: 10, needed: new Set() });
     reaper.step();
     expect(log.dropped).toEqual([1, 2, 3, 4]);
     expect(reaper.isDue).toBe(true);

@@ -75,6 +75,7 @@ export function writeCheckpoint(
     if (change.kind === "rollBack") installTree(state, next);
     else installNodes(log, state, nodes);
     install(state, next);
+    state.checkpointSegment = at.segment;
     log.noteCheckpoint(at);
     return at;
   } catch (error) {
@@ -196,7 +197,6 @@ function install(state: VolumeState, { live, kept, quota }: Next): void {
   state.kept = kept;
   state.quota = quota;
   state.movingTables.clear();
-  state.noteNamed();
   state.cache.trim();
 }
 

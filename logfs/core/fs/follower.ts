@@ -26,6 +26,8 @@ export class VolumeFollower implements Volume, SnapshotSource {
   private readonly replica: Replica;
   private following: Promise<void> | null = null;
   private closed = false;
+  /** Something was reached since it was last seen that all segments are there. */
+  private unchecked = false;
   private readonly unsubscribe: () => void;
 
   /** Follows `log` from its record `from` on, a checkpoint or one before the first; 1: all of it. */
@@ -33,8 +35,8 @@ export class VolumeFollower implements Volume, SnapshotSource {
     this.log = log;
     this.environment = environment;
     const cacheBytes = environment.limits?.cacheBytes ?? DEFAULT_LIMITS.cacheBytes;
-    this.replica = new Replica(log, new NodeCache(cacheBytes), from, null, (reached, state) => {
-      requireSegments(log, state);
+    this.replica = new Replica(log, new NodeCache(cacheBytes), from, null, (reached) => {
+      this.unchecked = true;
       environment.onCheckpoint?.(reached);
     });
     this.unsubscribe = log.subscribe(() => this.follow());
@@ -133,6 +135,7 @@ export class VolumeFollower implements Volume, SnapshotSource {
     if (this.following !== null || this.closed || this.failure !== null || !behind) return;
     this.following = this.replica
       .catchUp(() => !this.closed)
+      .then(() => this.checkSegments())
       .catch((error: unknown) => {
         this.failure = error instanceof Error ? error : new SmfsError("IO", String(error));
       })
@@ -140,5 +143,13 @@ export class VolumeFollower implements Volume, SnapshotSource {
         this.following = null;
         this.follow();
       });
+  }
+
+  /** Segments that updates behind the checkpoint emptied may be gone: so not before they are applied. */
+  private checkSegments(): void {
+    const { state, appliedSequence } = this.replica;
+    if (!this.unchecked || state === null || appliedSequence < this.log.head.sequence) return;
+    this.unchecked = false;
+    requireSegments(this.log, state);
   }
 }

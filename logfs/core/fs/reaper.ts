@@ -2,11 +2,12 @@
  * `Reaper`: drops the segments that nothing needs any more (ARCHITECTURE, "Dropping"; the word is
  * for what comes after the cleaner, which makes segments dead).
  *
- * A segment before a checkpoint's own that none of its tables names is dead. It is dropped when the
- * checkpoint is durable at every copy of the log that is known: then no history that can still
- * become *the* history ends before the checkpoint, and none behind it needs the segment.
+ * A segment before a checkpoint's own that none of its tables names is dead; so is one that later
+ * updates have emptied, unless replaying them begins with a node in it. It is dropped when the
+ * checkpoint, or the update, is durable at every copy of the log that is known: then no history that
+ * can still become *the* history ends before it, and none behind it needs the segment.
  *
- * Only two checkpoints are remembered, however long a copy is away: one that is waited for, and the
+ * Only two such points are remembered, however long a copy is away: one that is waited for, and the
  * newest. Leftovers of a crash are dead by the tables of the first checkpoint after it.
  */
 import type { LogSegments } from "../log/api.ts";
@@ -15,13 +16,14 @@ import type { SegmentSet } from "./segment-set.ts";
 /** Files removed in one step: each takes the device some milliseconds. */
 const STEP_SEGMENTS = 4;
 
-/** A checkpoint that a volume stands on: as written, or as applied. */
+/** A point of the log that a volume stands on, as written or as applied. */
 export interface ReachedCheckpoint {
+  /** Of the checkpoint, or of an update behind it. */
   readonly sequence: number;
-  /** Where its record stands. */
+  /** Where the checkpoint's record stands. */
   readonly segment: number;
-  /** Segments that its tables name, of the active tree and of snapshots. */
-  readonly named: Pick<SegmentSet, "has">;
+  /** Segments that a volume opened there needs, for the active tree, for snapshots, for replay. */
+  readonly needed: Pick<SegmentSet, "has">;
 }
 
 export class Reaper {
@@ -60,11 +62,11 @@ export class Reaper {
     this.awaited = agreed === this.newest ? null : this.newest;
     this.newest = null;
     for (const { segment } of this.log.segments) {
-      if (segment < agreed.segment && !agreed.named.has(segment)) this.dead.push(segment);
+      if (segment < agreed.segment && !agreed.needed.has(segment)) this.dead.push(segment);
     }
   }
 
-  /** The newest remembered checkpoint that is durable everywhere. */
+  /** The newest remembered point that is durable everywhere. */
   private agreed(): ReachedCheckpoint | null {
     const { awaited, newest } = this;
     if (awaited === null) return null;

@@ -39,19 +39,19 @@ export class Replica {
   private next: Address | null;
   private readonly log: LogReader;
   private readonly cache: NodeCache;
-  private readonly onCheckpoint: (reached: ReachedCheckpoint, state: VolumeState) => void;
+  private readonly onCheckpoint: (reached: ReachedCheckpoint) => void;
 
   /**
    * `from`: the first record to apply, a checkpoint or one before the first; `address`: where it
-   * stands, when that is known. `onCheckpoint` hears of each checkpoint before its state is seen;
-   * what it throws ends the replay.
+   * stands, when that is known. `onCheckpoint` hears of each checkpoint before its state is seen, and of
+   * updates behind it that emptied a segment.
    */
   constructor(
     log: LogReader,
     cache: NodeCache,
     from: number,
     address: Address | null,
-    onCheckpoint: (reached: ReachedCheckpoint, state: VolumeState) => void = () => {},
+    onCheckpoint: (reached: ReachedCheckpoint) => void = () => {},
   ) {
     this.log = log;
     this.cache = cache;
@@ -123,7 +123,8 @@ export class Replica {
     const known = this.state?.kept ?? KeptSnapshots.NONE;
     const kept = await KeptSnapshots.load(this.log, checkpoint, known);
     const state = VolumeState.at(checkpoint, kept, this.cache);
-    this.onCheckpoint({ sequence, segment, named: state.named }, state);
+    state.checkpointSegment = segment;
+    this.onCheckpoint({ sequence, segment, needed: state.needed });
     this.cache.clear();
     this.state = state;
     this.updates = 0;
@@ -139,6 +140,9 @@ export class Replica {
       state.prepare(update.changes);
       state.apply(update, body);
     });
+    if (!state.takeEmptied()) return;
+    const { checkpointSegment: segment, needed } = state;
+    this.onCheckpoint({ sequence: this.appliedSequence + 1, segment, needed });
   }
 }
 

@@ -48,11 +48,10 @@ export class VolumeState {
   live = new LiveBytes();
   kept = KeptSnapshots.NONE;
   quota: Quota = NO_QUOTA;
-  /**
-   * Segments that some table of the last checkpoint names. Of those before the checkpoint's own,
-   * all others are dead once the checkpoint is durable (ARCHITECTURE, "Dropping").
-   */
-  named = SegmentSet.EMPTY;
+  /** Where the newest checkpoint stands. */
+  checkpointSegment = 0;
+  /** Since it was asked last, an update let go of the last bytes of a segment. */
+  private hasEmptied = false;
   /** Tables of snapshots, by slot, that the next checkpoint writes to a new place. */
   readonly movingTables = new Map<number, Uint8Array>();
 
@@ -81,14 +80,25 @@ export class VolumeState {
     state.live = checkpoint.live;
     state.quota = checkpoint.quota;
     state.kept = kept;
-    state.noteNamed();
     return state;
   }
 
-  /** The tables are as the newest checkpoint has them. */
-  noteNamed(): void {
-    const ofTree = SegmentSet.of(this.live.entries.map(({ segment }) => segment));
-    this.named = SegmentSet.union([ofTree, this.kept.pinned]);
+  /**
+   * Segments that this state needs, and so does whoever replays the log from the newest checkpoint
+   * to here: that begins with the nodes that have been replaced since. Of the segments before the
+   * checkpoint's own all others are dead once this is durable (ARCHITECTURE, "Dropping").
+   */
+  get needed(): SegmentSet {
+    const ofTree = this.live.entries.map(({ segment }) => segment);
+    const replaced = this.tree.replaced.map(({ segment }) => segment);
+    return SegmentSet.union([SegmentSet.of([...ofTree, ...new Set(replaced)]), this.kept.pinned]);
+  }
+
+  /** Whether `needed` may have lost a segment since this was asked last. */
+  takeEmptied(): boolean {
+    const had = this.hasEmptied;
+    this.hasEmptied = false;
+    return had;
   }
 
   /** Makes sure that `apply` finds all it needs in memory. Throws `Miss`. */
@@ -108,7 +118,10 @@ export class VolumeState {
       if (value === null && this.tree.get(high, low) !== undefined) this.tree.delete(high, low);
     }
     if (body.bytes > 0) this.live.add(body.segment, body.bytes, body.writtenSeconds);
-    for (const range of update.frees) this.live.add(range.segment, -range.length);
+    for (const { segment, length } of update.frees) {
+      this.live.add(segment, -length);
+      if (segment < this.checkpointSegment && this.live.of(segment) === 0) this.hasEmptied = true;
+    }
     this.counters.nextInode = Math.max(this.counters.nextInode, update.nextInode);
     this.counters.inodes = Math.max(0, this.counters.inodes + update.inodes);
     this.counters.dataBytes = Math.max(0, this.counters.dataBytes + update.dataBytes);

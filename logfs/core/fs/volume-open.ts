@@ -52,13 +52,13 @@ export async function openVolume(
   environment: VolumeEnvironment,
 ): Promise<TreeVolume> {
   const first = await checkpointSequence(log, checkpoint);
-  const replica = new Replica(log, newCache(environment), first, checkpoint, (reached, state) => {
-    requireSegments(log, state);
-    environment.onCheckpoint?.(reached);
-  });
+  const replica = new Replica(log, newCache(environment), first, checkpoint, (reached) =>
+    environment.onCheckpoint?.(reached),
+  );
   await replica.catchUp(() => true);
   const { state, updates: records, updateBytes: bytes } = replica;
   if (state === null) throw new SmfsError("DAMAGED", "the log ends before its checkpoint");
+  requireSegments(log, state);
   return new TreeVolume(log, state, environment, { records, bytes });
 }
 

@@ -54,7 +54,7 @@ export interface VolumeEnvironment {
   /** Capacity and free bytes below the log (`SegmentStore.space`). */
   readonly space: () => { totalBytes: number; freeBytes: number };
   readonly limits?: Partial<VolumeLimits>;
-  /** A checkpoint was written, or applied: what its tables do not name may be dropped one day. */
+  /** What is not needed any more may be dropped one day: after a checkpoint, or an update behind it. */
   readonly onCheckpoint?: (reached: ReachedCheckpoint) => void;
 }
 
@@ -239,6 +239,7 @@ export class TreeVolume implements CleanableVolume, SnapshotSource {
       writtenSeconds: writtenSeconds ?? Math.floor(this.nowMicros() / 1_000_000),
     });
     for (const range of update.frees) this.log.free(range, range.length);
+    if (this.state.takeEmptied()) this.noteReached(at.sequence);
     this.replayBytes += metadataBytes + bytes;
     this.replayRecords++;
     this.checkpointWhenDue();
@@ -275,9 +276,14 @@ export class TreeVolume implements CleanableVolume, SnapshotSource {
     }
   }
 
+  private noteReached(sequence: number): void {
+    const { checkpointSegment: segment, needed } = this.state;
+    this.environment.onCheckpoint?.({ sequence, segment, needed });
+  }
+
   private writeCheckpoint(change?: CheckpointChange): void {
     const at = writeCheckpoint(this.log, this.state, this.nowMicros(), change);
-    this.environment.onCheckpoint?.({ ...at, named: this.state.named });
+    this.noteReached(at.sequence);
     this.checkpoints++;
     this.replayBytes = 0;
     this.replayRecords = 0;
