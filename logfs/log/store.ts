@@ -124,11 +124,13 @@ export class FileSegmentStore implements SegmentStore {
 
   /**
    * A power loss may take the file back to an earlier length. Recovery knows the lengths that whole
-   * steps give; the small ones of a device short of space are made durable at once.
+   * steps give; the small ones of a device short of space are made durable at once, and so is what
+   * follows one: back at a small length, the file would look as if somebody had cut it short.
    */
   private grow(fd: number, had: number, bytes: number): void {
     takeSpace(fd, had, bytes);
-    if (bytes - had < SMALL_STEP_BYTES) guard("syncing a segment", () => fdatasyncSync(fd));
+    const isSmall = bytes - had < SMALL_STEP_BYTES || had % SMALL_STEP_BYTES !== 0;
+    if (isSmall) guard("syncing a segment", () => fdatasyncSync(fd));
   }
 
   private make(segment: number, bytes: number): void {
