@@ -174,3 +174,32 @@ describe("with a mirror", () => {
     expect(contents(world) === before).toBe(true);
   });
 });
+
+describe("with a mirror that has whole files", () => {
+  test("a segment that is gone comes back", async () => {
+    const { world } = await stopped();
+    const mirror = copyOf(world.disk);
+    const before = contents(world);
+    const gone = world.disk.list().at(-2)?.segment ?? 0;
+    world.disk.remove(gone);
+    const repaired = await repair(world, { mirror });
+    expectClean(repaired);
+    expect(repaired.actions.map(({ problem }) => problem)).toContain("segment-missing");
+    expect(contents(world) === before).toBe(true);
+  });
+
+  test.each([-1, -2])(
+    "a segment that was cut short is whole again (%i from the end)",
+    async (at) => {
+      const { world, tree } = await stopped();
+      const mirror = copyOf(world.disk);
+      const { segment } = world.disk.list().at(at) ?? expect.unreachable();
+      world.disk.truncate(segment, 5001);
+      const repaired = await repair(world, { mirror });
+      expectClean(repaired);
+      expect(repaired.left).toBe(0);
+      await world.remount();
+      expect(await treeOf(world)).toEqual(tree);
+    },
+  );
+});

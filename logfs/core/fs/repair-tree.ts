@@ -4,7 +4,7 @@
  * (`salvage.ts`), and every update behind the checkpoint that can be read.
  */
 import { messageOf, SmfsError } from "../../../lib/errors.ts";
-import type { Address, SegmentStore } from "../log/api.ts";
+import type { Address, LogReader, SegmentStore } from "../log/api.ts";
 import { KIND, type RecordHeader } from "../log/format.ts";
 import type { LogSummary } from "../log/mend.ts";
 import { describeAddress, readRecordHeader, RECORD_HEADER_BYTES } from "../log/record.ts";
@@ -42,11 +42,7 @@ export async function rebuildState(
   cache: NodeCache,
   report: RepairReport,
 ): Promise<Rebuilt> {
-  const read = store.read.bind(store);
-  const reader = {
-    read: ({ segment, offset }: Address, length: number, done: Parameters<typeof read>[3]) =>
-      read(segment, offset, length, done),
-  };
+  const reader = readerOf(store);
   const runner = new Runner(reader, cache);
   const source = { store, logId, runner, report };
   const { at, checkpoint, skipped } = newestCheckpoint(store, summary, report);
@@ -58,7 +54,18 @@ export async function rebuildState(
   return { state, isChanged: skipped + lost.length + missed > 0 };
 }
 
-function newestCheckpoint(store: SegmentStore, { checkpoints }: LogSummary, report: RepairReport) {
+/** Bytes at addresses, without a log: of everything that is in the files. */
+export function readerOf(store: SegmentStore): Pick<LogReader, "read"> {
+  return {
+    read: ({ segment, offset }, length, done) => store.read(segment, offset, length, done),
+  };
+}
+
+export function newestCheckpoint(
+  store: SegmentStore,
+  { checkpoints }: LogSummary,
+  report: RepairReport,
+) {
   let skipped = 0;
   for (const at of checkpoints.toReversed()) {
     const found = tryDecode(store, at);

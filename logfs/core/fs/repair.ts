@@ -30,6 +30,7 @@ import { writeCheckpoint } from "./checkpoint.ts";
 import { timestampOf } from "./items.ts";
 import { fix, nextStage, zero } from "./repair-fixes.ts";
 import type { RepairReport } from "./repair-report.ts";
+import { fetchMissing } from "./repair-segments.ts";
 import { rebuildState } from "./repair-tree.ts";
 import type { VolumeState } from "./state.ts";
 import { DEFAULT_LIMITS, TreeVolume } from "./volume.ts";
@@ -66,7 +67,8 @@ export async function repairStore(
   time: Clock & Timers,
   report: RepairReport,
 ): Promise<CheckReport> {
-  await mend(store, options, report);
+  if (options.mirror !== null) await fetchMissing(store, options.mirror, options.logId, report);
+  await mend(store, options, report, "leave");
   const opened = await openLog(store, options, time, report);
   const repair = new Repair(store, opened.log, options, time, report);
   try {
@@ -83,13 +85,19 @@ function isClean({ complete, errors, warnings }: CheckReport): boolean {
   return complete && errors + warnings === 0;
 }
 
-async function mend(store: SegmentStore, options: RepairOptions, report: RepairReport) {
+async function mend(
+  store: SegmentStore,
+  options: RepairOptions,
+  report: RepairReport,
+  end: "leave" | "extend",
+): Promise<void> {
   const { logId, mirror, onProgress } = options;
   const total = store.list().reduce((sum, { bytes }) => sum + bytes, 0);
   const context = {
     store,
     mirror,
     logId,
+    end,
     report: ({ segment, from, to, what, outcome }) => {
       const address = { segment, offset: from };
       const text = `${describeAddress(address)}, ${to - from} bytes: ${what}`;
@@ -106,7 +114,11 @@ async function openLog(
   time: Clock & Timers,
   report: RepairReport,
 ): Promise<{ log: Log; wasBridged: boolean }> {
-  const recovered = Log.recover(store, options.log, time);
+  let recovered = Log.recover(store, options.log, time);
+  if (!recovered.ok && options.mirror !== null) {
+    await mend(store, options, report, "extend");
+    recovered = Log.recover(store, options.log, time);
+  }
   if (recovered.ok) {
     const { cutAt } = recovered.report;
     if (cutAt !== null) {

@@ -11,6 +11,7 @@ import { equalBytes } from "../../../lib/bytes.ts";
 import { messageOf, SmfsError } from "../../../lib/errors.ts";
 import type { Address, SegmentStore } from "./api.ts";
 import { put } from "./bridge.ts";
+import { termOf } from "./epoch.ts";
 import { KIND, type RecordHeader } from "./format.ts";
 import { readRecord, readRecordHeader, RECORD_HEADER_BYTES, recordBytes } from "./record.ts";
 import type { ChainLink, ScannedRecord } from "./scan.ts";
@@ -31,6 +32,8 @@ export interface MendContext {
   /** Of another site, only read; null: there is none. */
   readonly mirror: SegmentStore | null;
   readonly logId: Uint8Array;
+  /** Records that the mirror has behind the last one here: taken when the log's end was cut off. */
+  readonly end: "leave" | "extend";
   readonly report: (mended: Mended) => void;
 }
 
@@ -46,6 +49,7 @@ interface Damage {
   readonly isTail: boolean;
 }
 
+const COPY_BYTES = 2 ** 20;
 /** Damage remembered of one segment: the rest is found by repairing again. */
 const MAX_DAMAGE = 10_000;
 
@@ -57,9 +61,11 @@ export async function mendLog(
   let checkpoint: Address | null = null;
   let after: ChainLink | null = null;
   let readBytes = 0;
-  for (const { segment, bytes } of context.store.list()) {
+  const segments = context.store.list();
+  for (const [i, { segment, bytes }] of segments.entries()) {
     const found = surveySegment(context, segment, after, checkpoint);
     for (const damage of found.damage) await mend(context, damage, found);
+    if (i < segments.length - 1 || context.end === "extend") await mendEnd(context, segment, found);
     ({ checkpoint, after } = found);
     readBytes += bytes;
     progress(readBytes);
@@ -74,6 +80,7 @@ interface SurveyedSegmentSum {
   readonly after: ChainLink | null;
   /** First record of the segment that verifies, when it stands where the first one does. */
   readonly first: RecordHeader | null;
+  readonly last: RecordHeader | null;
 }
 
 function surveySegment(
@@ -86,6 +93,7 @@ function surveySegment(
   let after = before;
   let checkpoint = checkpointBefore;
   let first: RecordHeader | null = null;
+  let last: RecordHeader | null = null;
   for (const part of surveyLog(store, logId, segment)) {
     if (part.kind === "segment" && part.segment !== segment) break;
     // Without a copy nothing is won by reading every record's parts.
@@ -95,10 +103,11 @@ function surveySegment(
     if (part.kind !== "record") continue;
     const { header, offset } = part.record;
     if (offset === SEGMENT_HEADER_BYTES) first = header;
+    last = header;
     if (header.kind === KIND.checkpoint) checkpoint = { segment, offset };
     after = { sequence: header.sequence, checksum: header.headerChecksum };
   }
-  return { damage, checkpoint, checkpointBefore, after, first };
+  return { damage, checkpoint, checkpointBefore, after, first, last };
 }
 
 function damageOf(part: Surveyed, after: ChainLink | null): Damage | null {
@@ -151,6 +160,7 @@ async function mend(
   const bytes = isHeader ? headerFrom(context, segment) : recordsFrom(context, damage);
   const where = { segment, from, to };
   if (bytes.length > 0) {
+    makeRoom(context, segment, from + bytes.length);
     await put(context.store, segment, from, bytes);
     const isAll = isTail || bytes.length >= to - from;
     const what = `${problem}: ${bytes.length} bytes taken from the mirror`;
@@ -171,6 +181,49 @@ async function mend(
   context.report({ ...where, what, outcome: "repaired" });
 }
 
+/** A file that was cut short becomes as long as the mirror's: of a length that allocation gives. */
+function makeRoom({ store, mirror }: MendContext, segment: number, to: number): void {
+  const bytesIn = (one: SegmentStore | null): number =>
+    one?.list().find((info) => info.segment === segment)?.bytes ?? 0;
+  if (to > bytesIn(store)) store.allocate(segment, Math.max(to, bytesIn(mirror)));
+}
+
+/** A segment that does not end with a seal has lost its end, unless it is the last. */
+async function mendEnd(
+  context: MendContext,
+  segment: number,
+  { last, after }: SurveyedSegmentSum,
+): Promise<void> {
+  const { mirror, store } = context;
+  const to = mirror?.list().find((info) => info.segment === segment)?.bytes;
+  if (to === undefined || last?.kind === KIND.seal) return;
+  const from =
+    last === null
+      ? SEGMENT_HEADER_BYTES
+      : last.offset + recordBytes(last.metadataBytes, last.bodyBytes);
+  const problem = "the end of the segment is missing";
+  const missing = { segment, from, to, problem, after, isHeader: false, isTail: true };
+  const bytes = recordsFrom(context, missing);
+  if (bytes.length === 0) return;
+  makeRoom(context, segment, to);
+  await put(store, segment, from, bytes);
+  const what = `${problem}: ${bytes.length} bytes taken from the mirror`;
+  context.report({ segment, from, to: from + bytes.length, what, outcome: "repaired" });
+}
+
+/** Makes a segment that is missing from the mirror's; what is wrong with it there, `mendLog` says. */
+export async function copySegment(
+  store: SegmentStore,
+  mirror: SegmentStore,
+  segment: number,
+  bytes: number,
+): Promise<void> {
+  store.allocate(segment, bytes);
+  for (let at = 0; at < bytes; at += COPY_BYTES) {
+    await put(store, segment, at, mirror.readSync(segment, at, Math.min(COPY_BYTES, bytes - at)));
+  }
+}
+
 const NOTHING = new Uint8Array(0);
 
 /** The mirror's header of a segment; empty when it has none that verifies. */
@@ -187,14 +240,20 @@ function headerFrom({ mirror, logId }: MendContext, segment: number): Uint8Array
 /** The mirror's records from `from` on that continue the chain, until `to` or the first that does not. */
 function recordsFrom(
   { mirror, logId }: MendContext,
-  { segment, from, to, after }: Damage,
+  { segment, from, to, after, isTail }: Damage,
 ): Uint8Array {
   if (after === null && from !== SEGMENT_HEADER_BYTES) return NOTHING;
+  // Behind a tail nothing is known here, so the mirror has all of it or none.
+  const limit = isTail ? Infinity : to;
   let chain = after;
   let end = from;
-  while (end < to) {
+  let term: number | null = null;
+  while (end < limit) {
     const record = recordAt(mirror, segment, end, logId, chain);
     if (record === null) break;
+    // What another writer has written since a promotion is not this store's history.
+    term ??= termOf(record.epoch);
+    if (termOf(record.epoch) !== term) break;
     chain = { sequence: record.sequence, checksum: record.headerChecksum };
     end += recordBytes(record.metadataBytes, record.bodyBytes);
   }
