@@ -261,6 +261,7 @@ export class NullFs implements Vfs {
       totalBytes: TOTAL_BYTES,
       freeBytes: TOTAL_BYTES,
       inodes: this.nodes.size,
+      freeInodes: 2 ** 32,
       nameMax: 255,
     };
   }

@@ -12,8 +12,10 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   umount: async () => (await import("./mount.ts")).umountCommand(),
   status: async () => (await import("./status.ts")).statusCommand(),
   mirror: async () => (await import("./mirror.ts")).mirrorCommand(),
+  quota: async () => (await import("./quota.ts")).quotaCommand(),
   snapshot: async () => (await import("./snapshot.ts")).snapshotCommand(),
   fsck: async () => (await import("./fsck.ts")).fsckCommand(),
+  debug: async () => (await import("./debug.ts")).debugCommand(),
   netem: async () => (await import("./netem.ts")).netemCommand(),
 };
 

@@ -29,6 +29,9 @@ const GAUGES: readonly [string, string, Read][] = [
   ["smfs_store_free_bytes", "free space of the store's device", (s) => s.store.freeBytes],
   ["smfs_fs_inodes", "inodes in use", (s) => s.store.inodes],
   ["smfs_fs_data_bytes", "bytes of file data", (s) => s.store.dataBytes],
+  ["smfs_fs_quota_bytes", "most bytes of file data", (s) => s.store.quotaBytes],
+  ["smfs_fs_quota_inodes", "most inodes", (s) => s.store.quotaInodes],
+  ["smfs_snapshots", "snapshots that are kept", (s) => s.store.snapshots],
   [
     "smfs_link_round_trip_seconds",
     "round trip to the peer",

@@ -11,7 +11,7 @@ import { StoreRegistry } from "../logfs/log/registry.ts";
 import { askControl } from "./control.ts";
 import { storeOf } from "./mountpoints.ts";
 import { diffCommand } from "./snapshot-diff.ts";
-import { changeStored, readStored } from "./stored-volume.ts";
+import { changeStored, readStored, unlessRunning } from "./stored-volume.ts";
 
 /** A rollback waits for the mount to go and come. */
 const ANSWER_MILLIS = 120_000;
@@ -120,16 +120,6 @@ export async function listSnapshots(store: string): Promise<SnapshotInfo[]> {
       (await askControl<{ snapshots: SnapshotInfo[] }>(controlSocket, "GET /snapshots")).snapshots,
     () => readStored(store, (volume) => volume.describeSnapshots()),
   );
-}
-
-/** `ask`, or when no site runs on the store, `act`. */
-async function unlessRunning<T>(ask: () => Promise<T>, act: () => Promise<T>): Promise<T> {
-  try {
-    return await ask();
-  } catch (error) {
-    if (!(error instanceof SmfsError) || error.code !== "UNREACHABLE") throw error;
-    return act();
-  }
 }
 
 const HEADINGS = ["NAME", "CREATED", "RECORD", "REFER", "UNIQUE"];

@@ -30,6 +30,7 @@ function describe(status: SiteStatus): string {
     `  mount    ${mount === null ? "none" : `${mount.point}${mount.readOnly ? " (read-only)" : ""}`}`,
     `  log      ${store.logId}, epoch ${store.epoch}, record ${store.headSequence} (durable ${store.durableSequence})`,
     `  space    ${formatBytes(store.dataBytes)} in files, ${store.inodes} inodes, ${formatBytes(store.freeBytes)} free`,
+    ...keptLines(store),
     `  sync     floor ${sync.floor}, fsync ${sync.fsync}, fdatasync ${sync.dataSync}, O_SYNC ${sync.osync}`,
     ...(sync.degraded + sync.failed === 0
       ? []
@@ -38,6 +39,16 @@ function describe(status: SiteStatus): string {
     ...networkLines(network),
   ];
   return `${lines.join("\n")}\n`;
+}
+
+function keptLines({ quotaBytes, quotaInodes, snapshots }: SiteStatus["store"]): string[] {
+  const bytes = quotaBytes === null ? [] : [formatBytes(quotaBytes)];
+  const inodes = quotaInodes === null ? [] : [`${quotaInodes} inodes`];
+  const limits = [...bytes, ...inodes];
+  return [
+    ...(limits.length === 0 ? [] : [`  quota    ${limits.join(", ")}`]),
+    ...(snapshots === 0 ? [] : [`  kept     ${snapshots} snapshots`]),
+  ];
 }
 
 export function mirrorLines(mirror: MirrorStatus | null): string[] {

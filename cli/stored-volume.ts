@@ -71,3 +71,13 @@ function inspected({ files, options }: OfflineStore, path: string): Log {
   if (log === null) throw failure ?? new SmfsError("DAMAGED", `${path} holds no log`);
   return log;
 }
+
+/** `ask`, or when no site runs on the store, `act`. */
+export async function unlessRunning<T>(ask: () => Promise<T>, act: () => Promise<T>): Promise<T> {
+  try {
+    return await ask();
+  } catch (error) {
+    if (!(error instanceof SmfsError) || error.code !== "UNREACHABLE") throw error;
+    return act();
+  }
+}

@@ -52,6 +52,10 @@ export interface StoreStatus {
   readonly inodes: number;
   /** Bytes of file data that are live. */
   readonly dataBytes: number;
+  /** Most of each that there may be; null: no limit. */
+  readonly quotaBytes: number | null;
+  readonly quotaInodes: number | null;
+  readonly snapshots: number;
 }
 
 interface SyncStatus {

@@ -27,6 +27,7 @@ import { VERSION } from "../version.ts";
 import { MirrorSite } from "./mirror.ts";
 import { openPrimary, type PrimarySite } from "./primary.ts";
 import type { Config, MirrorConfig } from "../config.ts";
+import { quotaVerbs } from "./quota.ts";
 import { snapshotVerbs } from "./snapshots.ts";
 import { describeSite } from "./status.ts";
 
@@ -192,6 +193,7 @@ export class Site {
       "GET /status": () => this.status(),
       "GET /metrics": async () => ({ text: await this.metricsText() }),
       ...snapshotVerbs(this),
+      ...quotaVerbs(this),
       "POST /promote": (query) => this.promote(query.get("force") === "1"),
       "POST /stop": () => {
         setImmediate(() => this.stopUnasked());

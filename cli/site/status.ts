@@ -7,6 +7,7 @@ import {
   type SiteStatus,
   type StoreStatus,
 } from "../../web/status-types.ts";
+import { limitOf } from "../quota-report.ts";
 import type { MirrorSite } from "./mirror.ts";
 import type { PrimarySite } from "./primary.ts";
 import type { Site } from "./site.ts";
@@ -67,6 +68,9 @@ function describeStore({ registry, role }: Site): StoreStatus {
     ...space,
     inodes: volume?.inodes ?? 0,
     dataBytes: volume?.dataBytes ?? 0,
+    quotaBytes: limitOf(volume?.quota.bytes ?? 0),
+    quotaInodes: limitOf(volume?.quota.inodes ?? 0),
+    snapshots: role?.volume?.keptSnapshots.length ?? 0,
   };
 }
 

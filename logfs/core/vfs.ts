@@ -87,6 +87,8 @@ export interface FsStatistics {
   readonly totalBytes: number;
   readonly freeBytes: number;
   readonly inodes: number;
+  /** That may still be made. */
+  readonly freeInodes: number;
   readonly nameMax: number;
 }
 

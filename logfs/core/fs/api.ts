@@ -6,6 +6,7 @@
  * operation without a copy.
  */
 import type { SyncLevel } from "../vfs.ts";
+import type { Quota } from "./superblock.ts";
 
 export const MAX_VALUE_BYTES = 4200;
 
@@ -70,6 +71,7 @@ export interface VolumeStatistics {
   readonly checkpointFailures: number;
   readonly replayedRecords: number;
   readonly misses: number;
+  readonly quota: Quota;
 }
 
 /** Runs operations against the tree; one operation is one record and one step of the event loop. */

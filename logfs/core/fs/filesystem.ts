@@ -47,6 +47,7 @@ import {
 } from "./namespace.ts";
 import { OpenFiles } from "./openfiles.ts";
 import { planAgain } from "./plan-again.ts";
+import { freeInodesWithin, spaceWithin } from "./quota.ts";
 import { readXattrValue } from "./reading.ts";
 import { rename } from "./rename.ts";
 import { FsCounters } from "./statistics.ts";
@@ -340,9 +341,14 @@ export class FileSystem implements Vfs {
 
   statfs(): FsStatistics {
     this.counters.count("statfs");
-    const { totalBytes, freeBytes } = this.volume.space();
-    const { inodes } = this.volume.statistics;
-    return { blockSize: STATFS_BLOCK_BYTES, totalBytes, freeBytes, inodes, nameMax: NAME_MAX };
+    const { quota, inodes, dataBytes } = this.volume.statistics;
+    return {
+      ...spaceWithin(quota, { dataBytes }, this.volume.space()),
+      blockSize: STATFS_BLOCK_BYTES,
+      inodes,
+      freeInodes: freeInodesWithin(quota, { inodes }),
+      nameMax: NAME_MAX,
+    };
   }
 
   hold(inode: number): void {

@@ -15,6 +15,7 @@ import { Replica } from "./replica.ts";
 import type { Snapshot } from "./snapshot.ts";
 import { describeSnapshots, type SnapshotInfo } from "./snapshot-usage.ts";
 import { type SnapshotSource, SnapshotVolume } from "./snapshot-volume.ts";
+import { NO_QUOTA } from "./superblock.ts";
 import { DEFAULT_LIMITS, type VolumeEnvironment } from "./volume.ts";
 
 export class VolumeFollower implements Volume, SnapshotSource {
@@ -91,6 +92,7 @@ export class VolumeFollower implements Volume, SnapshotSource {
       checkpointFailures: 0,
       replayedRecords: updates,
       misses: runner.misses,
+      quota: state?.quota ?? NO_QUOTA,
     };
   }
 

@@ -97,6 +97,7 @@ export class FrozenVolume implements Volume, SnapshotSource {
       checkpointFailures: 0,
       replayedRecords: this.replica.updates,
       misses: this.replica.runner.misses,
+      quota: this.state.quota,
     };
   }
 

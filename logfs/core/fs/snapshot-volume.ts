@@ -14,6 +14,7 @@ import { readLog } from "./reading-log.ts";
 import type { Runner } from "./runner.ts";
 import type { Snapshot } from "./snapshot.ts";
 import type { SnapshotInfo } from "./snapshot-usage.ts";
+import { NO_QUOTA } from "./superblock.ts";
 import { Tree } from "./tree.ts";
 
 /** A volume that keeps snapshots. */
@@ -77,6 +78,7 @@ export class SnapshotVolume implements Volume {
       checkpointFailures: 0,
       replayedRecords: 0,
       misses: 0,
+      quota: NO_QUOTA,
     };
   }
 

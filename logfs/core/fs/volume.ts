@@ -14,6 +14,7 @@ import type { LiveBytes } from "./live-bytes.ts";
 import type { CleanableVolume } from "./cleaner/api.ts";
 import { loadTableBlock } from "./kept.ts";
 import type { NodeHead } from "./node.ts";
+import { requireQuota } from "./quota.ts";
 import { readLog } from "./reading-log.ts";
 import type { ReachedCheckpoint } from "./reaper.ts";
 import { Runner } from "./runner.ts";
@@ -23,6 +24,7 @@ import { describeSnapshots, type SnapshotInfo } from "./snapshot-usage.ts";
 import { type SnapshotSource, SnapshotVolume } from "./snapshot-volume.ts";
 import { Snapshots } from "./snapshots.ts";
 import type { VolumeIdentity, VolumeState } from "./state.ts";
+import type { Quota } from "./superblock.ts";
 import { TreeTransaction } from "./transaction.ts";
 import { encodeUpdate, updateBytes } from "./update.ts";
 
@@ -148,6 +150,7 @@ export class TreeVolume implements CleanableVolume, SnapshotSource {
       checkpointFailures: this.checkpointFailures,
       replayedRecords: this.replayedRecords,
       misses: this.runner.misses,
+      quota: this.state.quota,
     };
   }
 
@@ -177,6 +180,18 @@ export class TreeVolume implements CleanableVolume, SnapshotSource {
 
   readBlock(segment: number, offset: number, length: number): Uint8Array | Promise<Uint8Array> {
     return readLog(this.log, { segment, offset }, length);
+  }
+
+  get needed(): Pick<SegmentSet, "has"> {
+    return this.state.needed;
+  }
+
+  get replaced(): ReadonlyMap<number, number> {
+    const bytes = new Map<number, number>();
+    for (const { segment, length } of this.state.tree.replaced) {
+      bytes.set(segment, (bytes.get(segment) ?? 0) + length);
+    }
+    return bytes;
   }
 
   /** Segments that snapshots need. */
@@ -212,6 +227,11 @@ export class TreeVolume implements CleanableVolume, SnapshotSource {
     return this.headSequence;
   }
 
+  /** Throws what the log throws; then nothing has changed. */
+  setQuota(quota: Quota): void {
+    this.writeCheckpoint({ kind: "quota", quota });
+  }
+
   /** Leaves nothing to replay. The log stays open: it is its owner's. */
   close(): void {
     this.checkpoint();
@@ -220,6 +240,7 @@ export class TreeVolume implements CleanableVolume, SnapshotSource {
   private commit(transaction: TreeTransaction, privileged: boolean): number {
     const update = transaction.prepare();
     if (update === null) return this.headSequence;
+    requireQuota(this.state.quota, this.state.counters, update);
     this.refuseWhenTooDirty(privileged);
     const metadataBytes = updateBytes(update);
     const at = this.log.append(

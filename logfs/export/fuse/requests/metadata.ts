@@ -52,19 +52,17 @@ export const access = operation<void>({
 /** syncfs(2); the kernel asks only some kinds of FUSE mounts. */
 export const syncfs = operation<void>({ run: ({ vfs }) => vfs.fsync(ROOT_INODE, "full") });
 
-/** New inodes are bounded by space only; this is what df -i shows as free. */
-const FREE_INODES = 2 ** 32;
-
 export const statfs = operation<FsStatistics>({
   run: ({ vfs }) => vfs.statfs(),
-  encode(_context, reply, { blockSize, totalBytes, freeBytes, inodes, nameMax }) {
+  encode(_context, reply, statistics) {
+    const { blockSize, totalBytes, freeBytes, inodes, freeInodes, nameMax } = statistics;
     const freeBlocks = Math.floor(freeBytes / blockSize);
     reply.put(StatfsOut, {
       blocks: Math.floor(totalBytes / blockSize),
       freeBlocks,
       availableBlocks: freeBlocks,
-      files: inodes + FREE_INODES,
-      freeFiles: FREE_INODES,
+      files: inodes + freeInodes,
+      freeFiles: freeInodes,
       blockSize,
       nameMax,
       fragmentSize: blockSize,
