@@ -14,6 +14,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   mirror: async () => (await import("./mirror.ts")).mirrorCommand(),
   quota: async () => (await import("./quota.ts")).quotaCommand(),
   snapshot: async () => (await import("./snapshot.ts")).snapshotCommand(),
+  fork: async () => (await import("./fork.ts")).forkCommand(),
   fsck: async () => (await import("./fsck.ts")).fsckCommand(),
   debug: async () => (await import("./debug.ts")).debugCommand(),
   netem: async () => (await import("./netem.ts")).netemCommand(),

@@ -21,11 +21,13 @@ export interface KeyRange {
 
 export interface WalkVisitor {
   /** A node that was read, before what stands below it. */
-  readonly onNode?: (slot: Slot, node: Node, range: KeyRange) => void;
+  readonly onNode?: (slot: Slot, node: Node, range: KeyRange) => void | Promise<void>;
   /** The leaf's items are in order. */
   readonly onLeaf: (leaf: Node) => void | Promise<void>;
   /** Neither the node nor anything below it is visited. */
   readonly onUnreadable: (slot: Slot, range: KeyRange, error: Error) => void | Promise<void>;
+  /** Whether to go into what stands for these keys; without it, into everything. */
+  readonly isWanted?: (range: KeyRange) => boolean;
 }
 
 export const EVERYTHING: KeyRange = {
@@ -42,9 +44,10 @@ export async function walkTree(
   await visit(root, EVERYTHING);
 
   async function visit(slot: Slot, range: KeyRange): Promise<void> {
+    if (visitor.isWanted?.(range) === false) return;
     const node = await load(runner, slot);
     if (node instanceof Error) return visitor.onUnreadable(slot, range, node);
-    visitor.onNode?.(slot, node, range);
+    await visitor.onNode?.(slot, node, range);
     if (node.level === 0) return visitor.onLeaf(node);
     for (const [i, child] of node.children.entries()) {
       await visit(child, { from: keyAt(node, i), to: keyBehind(node, i, range) });
