@@ -67,7 +67,7 @@ const SUPERBLOCK = hex(`
   02000000                                                 # 2 segments with live bytes
   0000100000000000 e803000000000000                        # quota: 1 MiB of data, 1000 inodes
   0100 0500                                                # 1 snapshot; slot 5 was given last
-  0000000000000000
+  01000000 00500000                                        # the checkpoint before: segment 1, offset 20480
   01000000 e8030000 00105e5f                               # segment 1: 1000 bytes, of 2020-09-13
   02000000 00020000 80515f5f
   0500 0200 06 000000                                      # slot 5, height 2, name of 6 bytes
@@ -92,6 +92,7 @@ const CHECKPOINT_V1: Omit<Checkpoint, "live"> = {
   quota: NO_QUOTA,
   snapshots: [],
   lastSlot: 0,
+  previous: null,
 };
 
 test("a leaf", () => {
@@ -161,7 +162,9 @@ test("the metadata part of a checkpoint", () => {
     table: { segment: 1, offset: 8192, length: 12, checksum: 0x87654321 },
   };
   const quota = { bytes: 2 ** 20, inodes: 1000 };
-  const checkpoint = { ...CHECKPOINT_V1, live, quota, snapshots: [snapshot], lastSlot: 5 };
+  const kept = { snapshots: [snapshot], lastSlot: 5 };
+  const previous = { segment: 1, offset: 20480 };
+  const checkpoint = { ...CHECKPOINT_V1, live, quota, ...kept, previous };
   const bytes = new Uint8Array(checkpointBytes(checkpoint));
   encodeCheckpoint(bytes, checkpoint);
   expect(toHex(bytes)).toBe(SUPERBLOCK);

@@ -75,7 +75,7 @@ export function writeCheckpoint(
     if (change.kind === "rollBack") installTree(state, next);
     else installNodes(log, state, nodes);
     install(state, next);
-    state.checkpointSegment = at.segment;
+    state.checkpoint = { segment: at.segment, offset: at.offset };
     log.noteCheckpoint(at);
     return at;
   } catch (error) {
@@ -167,6 +167,7 @@ function appendSuperblock(log: LogWriter, state: VolumeState, next: Next): Appen
     quota,
     snapshots: kept.list,
     lastSlot: kept.lastSlot,
+    previous: state.checkpoint,
   };
   const fill = (metadata: Uint8Array): void => encodeCheckpoint(metadata, checkpoint);
   return log.append(KIND.checkpoint, checkpointBytes(checkpoint), [], fill, { privileged: true });

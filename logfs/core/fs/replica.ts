@@ -118,12 +118,13 @@ export class Replica {
       : { segment, offset: offset + length };
   }
 
-  private async switchTo(metadata: Uint8Array, { sequence, segment }: RecordHeader): Promise<void> {
+  private async switchTo(metadata: Uint8Array, header: RecordHeader): Promise<void> {
     const checkpoint = decodeCheckpoint(metadata);
     const known = this.state?.kept ?? KeptSnapshots.NONE;
     const kept = await KeptSnapshots.load(this.log, checkpoint, known);
     const state = VolumeState.at(checkpoint, kept, this.cache);
-    state.checkpointSegment = segment;
+    const { sequence, segment, offset } = header;
+    state.checkpoint = { segment, offset };
     this.onCheckpoint({ sequence, segment, needed: state.needed });
     this.cache.clear();
     this.state = state;

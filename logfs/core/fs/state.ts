@@ -6,6 +6,7 @@
  * It also answers for the cleaner and for whoever drops segments: `live` (what the active tree
  * refers to, now), `kept.pinned` (what snapshots need), `named` (what must stay on disk).
  */
+import type { Address } from "../log/api.ts";
 import type { NodeCache } from "./cache.ts";
 import { MAX_NODE_BYTES, Slot } from "./node.ts";
 import { KeptSnapshots } from "./kept.ts";
@@ -48,8 +49,8 @@ export class VolumeState {
   live = new LiveBytes();
   kept = KeptSnapshots.NONE;
   quota: Quota = NO_QUOTA;
-  /** Where the newest checkpoint stands. */
-  checkpointSegment = 0;
+  /** Where the newest checkpoint stands; null before there is one. */
+  checkpoint: Address | null = null;
   /** Since it was asked last, an update let go of the last bytes of a segment. */
   private hasEmptied = false;
   /** Tables of snapshots, by slot, that the next checkpoint writes to a new place. */
@@ -81,6 +82,11 @@ export class VolumeState {
     state.quota = checkpoint.quota;
     state.kept = kept;
     return state;
+  }
+
+  /** 0 before there is a checkpoint. */
+  get checkpointSegment(): number {
+    return this.checkpoint?.segment ?? 0;
   }
 
   /**
@@ -118,9 +124,10 @@ export class VolumeState {
       if (value === null && this.tree.get(high, low) !== undefined) this.tree.delete(high, low);
     }
     if (body.bytes > 0) this.live.add(body.segment, body.bytes, body.writtenSeconds);
+    const { checkpointSegment } = this;
     for (const { segment, length } of update.frees) {
       this.live.add(segment, -length);
-      if (segment < this.checkpointSegment && this.live.of(segment) === 0) this.hasEmptied = true;
+      if (segment < checkpointSegment && this.live.of(segment) === 0) this.hasEmptied = true;
     }
     this.counters.nextInode = Math.max(this.counters.nextInode, update.nextInode);
     this.counters.inodes = Math.max(0, this.counters.inodes + update.inodes);

@@ -7,8 +7,9 @@
  * Version 1 had no snapshots and no quota (their fields were reserved, so zero) and did not know how
  * old the data of a segment is (`LiveSegmentV1`). It is read, and never written.
  */
-import { bytes, type Infer, reserved, struct, u16, u32, u64, viewOf } from "../../../lib/codec.ts";
+import { bytes, type Infer, struct, u16, u32, u64, viewOf } from "../../../lib/codec.ts";
 import { SmfsError } from "../../../lib/errors.ts";
+import type { Address } from "../log/api.ts";
 import {
   decodeTable,
   decodeTableV1,
@@ -49,7 +50,8 @@ export const Superblock = struct("Superblock", {
   quotaInodes: u64("most inodes that may exist; 0: no limit"),
   snapshots: u16("snapshot entries behind the table"),
   lastSlot: u16("slot that was given last; slots go round, so that none is used again soon"),
-  room: reserved(8),
+  previousSegment: u32("where the checkpoint before this one stands; 0: none"),
+  previousOffset: u32("its offset"),
 });
 
 /** 0: no limit. */
@@ -75,6 +77,8 @@ export interface Checkpoint {
   /** In ascending order of slots. */
   readonly snapshots: readonly Snapshot[];
   readonly lastSlot: number;
+  /** Where the checkpoint before this one stands. */
+  readonly previous: Address | null;
 }
 
 /** Length of the encoded checkpoint. */
@@ -86,7 +90,7 @@ export function checkpointBytes({ live, snapshots }: Checkpoint): number {
 /** `target` is exactly `checkpointBytes` long. */
 export function encodeCheckpoint(target: Uint8Array, checkpoint: Checkpoint): void {
   const view = viewOf(target);
-  const { root, live, snapshots, quota, ...rest } = checkpoint;
+  const { root, live, snapshots, quota, previous, ...rest } = checkpoint;
   Superblock.encode(view, 0, {
     ...rest,
     version: SUPERBLOCK_VERSION,
@@ -98,6 +102,8 @@ export function encodeCheckpoint(target: Uint8Array, checkpoint: Checkpoint): vo
     quotaBytes: quota.bytes,
     quotaInodes: quota.inodes,
     snapshots: snapshots.length,
+    previousSegment: previous?.segment ?? 0,
+    previousOffset: previous?.offset ?? 0,
   });
   let at = encodeTable(view, Superblock.size, live);
   for (const snapshot of snapshots) at = encodeSnapshot(view, at, snapshot);
@@ -129,7 +135,13 @@ export function decodeCheckpoint(metadata: Uint8Array): Checkpoint {
     quota,
     snapshots,
     lastSlot,
+    previous: previousOf(block),
   };
+}
+
+function previousOf({ previousSegment, previousOffset }: Infer<typeof Superblock>): Address | null {
+  if (previousSegment === 0) return null;
+  return { segment: previousSegment, offset: previousOffset };
 }
 
 function checkFields(block: Infer<typeof Superblock>): void {
@@ -141,8 +153,10 @@ function checkFields(block: Infer<typeof Superblock>): void {
     damaged(`a root of ${rootLength} bytes`);
   }
   if (snapshots > MAX_SNAPSHOTS || lastSlot > MAX_SNAPSHOTS) damaged(`${snapshots} snapshots`);
-  const newer = block.quotaBytes + block.quotaInodes + snapshots + lastSlot;
-  if (version === 1 && newer > 0) damaged("version 1 with fields of version 2");
+  const newer = [block.quotaBytes, block.quotaInodes, snapshots, lastSlot];
+  const previous = [block.previousSegment, block.previousOffset];
+  if (version === 1 && [...newer, ...previous].some((field) => field !== 0))
+    damaged("version 1 with fields of version 2");
 }
 
 function decodeLive(
