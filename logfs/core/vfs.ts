@@ -97,6 +97,8 @@ export interface OpenOptions {
   readonly write: boolean;
   readonly append: boolean;
   readonly truncate: boolean;
+  /** What copies and allocations through the handle ask for (O_SYNC, O_DSYNC); a write says it itself. */
+  readonly sync?: SyncRequest;
   /** Opened to be run (execve): needs the right to execute in place of the right to read. */
   readonly execute?: boolean;
 }

@@ -2,7 +2,7 @@
  * Open files: a bounded table of small numbers. A number is used again only after its release.
  */
 import { fail } from "../../../lib/errors.ts";
-import type { Caller, OpenOptions } from "../vfs.ts";
+import type { Caller, OpenOptions, SyncRequest } from "../vfs.ts";
 import { isRoot } from "./access.ts";
 import type { Writer } from "./writing.ts";
 
@@ -12,6 +12,7 @@ const HANDLES_MAX = 1_048_576;
 export interface Handle extends Writer {
   readonly read: boolean;
   readonly write: boolean;
+  readonly sync: SyncRequest;
 }
 
 export class Handles {
@@ -27,11 +28,12 @@ export class Handles {
     if (this.size >= HANDLES_MAX) fail("ENOMEM");
   }
 
-  open(caller: Caller, inode: number, { read, write, append }: OpenOptions): number {
+  open(caller: Caller, inode: number, options: OpenOptions): number {
     this.requireRoom();
+    const { read, write, append, sync = "none" } = options;
     const handle = this.free.pop() ?? this.slots.length;
     const privilege = isRoot(caller) ? "root" : "user";
-    this.slots[handle] = { inode, read, write, append, privilege };
+    this.slots[handle] = { inode, read, write, append, sync, privilege };
     return handle;
   }
 

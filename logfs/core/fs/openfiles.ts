@@ -20,7 +20,7 @@ import type { Transaction, Volume } from "./api.ts";
 import type { AttributesChanged } from "./attributes.ts";
 import { copyPart, type CopyRequest } from "./copying.ts";
 import type { Driver, Space } from "./driver.ts";
-import { Handles } from "./handles.ts";
+import { type Handle, Handles } from "./handles.ts";
 import { chain } from "./maybe.ts";
 import { makeUnnamed, type Naming } from "./namespace.ts";
 import { checkOpen, createFile, type Creation, openAndTruncate } from "./opening.ts";
@@ -179,32 +179,38 @@ export class OpenFiles {
     if (target.append) fail("EBADF");
     if (!(from.offset >= 0) || !(length >= 0)) fail("EINVAL");
     const offsets = { sourceOffset: from.offset, targetOffset: to.offset };
-    return this.copyFrom({ source, target, length, ...offsets });
+    return this.copyFrom({ source, target, length, ...offsets }, this.levelOf(target));
   }
 
-  private copyFrom(request: CopyRequest): MaybePromise<number> {
+  /** What a change through the handle waits for when the call itself asks for nothing. */
+  private levelOf({ sync }: Handle): SyncLevel {
+    return this.driver.levelOf(sync, this.driver.sync.osync);
+  }
+
+  private copyFrom(request: CopyRequest, level: SyncLevel): MaybePromise<number> {
     const { source, target } = request;
     const changed = this.volume.change((transaction) =>
       copyPart(transaction, request, this.driver.now()),
     );
     return chain(changed, ({ value, sequence }) => {
       if (value === PENDING) {
-        return chain(this.driver.finishTruncation(target.inode), () => this.copyFrom(request));
+        const finished = this.driver.finishTruncation(target.inode);
+        return chain(finished, () => this.copyFrom(request, level));
       }
-      if (value.kind === "crowded") return this.copyBytes(request, value.bytes);
+      if (value.kind === "crowded") return this.copyBytes(request, value.bytes, level);
       this.driver.touched(sequence, source, target.inode);
       this.counters.sharedBytes += value.bytes;
-      return this.driver.settled(value.bytes, sequence, this.driver.sync.floor);
+      return this.driver.settled(value.bytes, sequence, level);
     });
   }
 
   /** At most a block of them. */
-  private copyBytes(request: CopyRequest, length: number): MaybePromise<number> {
+  private copyBytes(request: CopyRequest, length: number, level: SyncLevel): MaybePromise<number> {
     const { source, sourceOffset, target, targetOffset } = request;
     return chain(this.readFrom(source, sourceOffset, length, []), (pieces) => {
       const data = concatBytes(pieces);
       if (data.length === 0) return 0;
-      const written = this.writeFrom(target, targetOffset, data, this.driver.sync.floor);
+      const written = this.writeFrom(target, targetOffset, data, level);
       return chain(written, () => data.length);
     });
   }
@@ -266,7 +272,7 @@ export class OpenFiles {
     });
   }
 
-  private allocateFrom(writer: Writer, request: Allocation): MaybePromise<void> {
+  private allocateFrom(writer: Handle, request: Allocation): MaybePromise<void> {
     const { offset, length, mode } = request;
     const end = offset + length;
     const next = (value: number | Pending, sequence: number): MaybePromise<void> => {
@@ -282,6 +288,7 @@ export class OpenFiles {
       (mode & FALLOC_PUNCH_HOLE) === 0 ? "takesSpace" : "freesSpace",
       (transaction) => allocatePart(transaction, writer, request, this.driver.now()),
       next,
+      this.levelOf(writer),
     );
   }
 }

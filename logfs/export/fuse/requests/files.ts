@@ -13,6 +13,7 @@ function optionsOf(flags: number): OpenOptions {
     write: mode !== abi.O_RDONLY,
     append: (flags & abi.O_APPEND) !== 0,
     truncate: (flags & abi.O_TRUNC) !== 0,
+    sync: syncRequestOf(flags),
     execute: (flags & abi.FMODE_EXEC) !== 0,
   };
 }
