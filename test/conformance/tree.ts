@@ -10,7 +10,8 @@ const SHOWN_LINES = 10;
 /** Names relative to the directory; its own attributes are not among them. */
 export async function listTree(directory: string): Promise<string[]> {
   const how = { cwd: directory };
-  const status = `find . -mindepth 1 -printf '%p %y %m %U:%G %n %s %T@ %l\\n'`;
+  // A directory's size is the file system's own.
+  const status = `find . -mindepth 1 \\( -type d -printf '%p %y %m %U:%G %T@\\n' \\) -o -printf '%p %y %m %U:%G %n %s %T@ %l\\n'`;
   const contents = `find . -type f -print0 | xargs -0r sha256sum`;
   const xattrs = `getfattr -Rhd -m - . 2>/dev/null | grep -v '^$' || true`;
   const lists = [];
@@ -21,11 +22,6 @@ export async function listTree(directory: string): Promise<string[]> {
   return [...lists.flat(), ...blocks.flatMap((block) => block.split("\n"))].filter(
     (line) => line !== "",
   );
-}
-
-/** Directories' sizes and times, and link counts, are the file system's own: left out. */
-export function contentsOnly(lines: readonly string[]): string[] {
-  return lines.filter((line) => /^[0-9a-f]{64} /.test(line));
 }
 
 /** Throws with the first lines that are in one list only. */
