@@ -15,6 +15,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   quota: async () => (await import("./quota.ts")).quotaCommand(),
   snapshot: async () => (await import("./snapshot.ts")).snapshotCommand(),
   fork: async () => (await import("./fork.ts")).forkCommand(),
+  df: async () => (await import("./df.ts")).dfCommand(),
   fsck: async () => (await import("./fsck.ts")).fsckCommand(),
   debug: async () => (await import("./debug.ts")).debugCommand(),
   netem: async () => (await import("./netem.ts")).netemCommand(),

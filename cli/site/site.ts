@@ -29,6 +29,7 @@ import { openPrimary, type PrimarySite } from "./primary.ts";
 import type { Config, MirrorConfig } from "../config.ts";
 import { quotaVerbs } from "./quota.ts";
 import { snapshotVerbs } from "./snapshots.ts";
+import { spaceVerbs } from "./space.ts";
 import { describeSite } from "./status.ts";
 
 export type SiteState = "starting" | "running" | "promoting" | "fenced" | "stopping" | "stopped";
@@ -194,6 +195,7 @@ export class Site {
       "GET /metrics": async () => ({ text: await this.metricsText() }),
       ...snapshotVerbs(this),
       ...quotaVerbs(this),
+      ...spaceVerbs(this),
       "POST /promote": (query) => this.promote(query.get("force") === "1"),
       "POST /stop": () => {
         setImmediate(() => this.stopUnasked());

@@ -20,6 +20,8 @@ import {
   openSync,
   readdirSync,
   readSync,
+  renameSync,
+  rmSync,
   statfsSync,
   statSync,
   truncateSync,
@@ -28,11 +30,13 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { EMPTY } from "../../lib/bytes.ts";
-import { messageOf, SmfsError } from "../../lib/errors.ts";
+import { SmfsError } from "../../lib/errors.ts";
 import { fallocate } from "../../sys/fallocate.ts";
 import { tryLock } from "../../sys/lock.ts";
 import type { Done, ReserveUse, SegmentInfo, SegmentStore } from "../core/log/api.ts";
+import { asSmfsError, codeOf, guard, noSpace } from "./failures.ts";
 import { type OpenFile, OpenFiles, segmentOfName, segmentPath } from "./files.ts";
+import { copyBytes, syncDirectory } from "./transfer.ts";
 import { readAll, writeAll, writeAllNow, writeBytesNow } from "./transfer.ts";
 
 export interface FileStoreOptions {
@@ -129,8 +133,8 @@ export class FileSegmentStore implements SegmentStore {
    */
   private grow(fd: number, had: number, bytes: number): void {
     takeSpace(fd, had, bytes);
-    const isSmall = bytes - had < SMALL_STEP_BYTES || had % SMALL_STEP_BYTES !== 0;
-    if (isSmall) guard("syncing a segment", () => fdatasyncSync(fd));
+    const mustSync = bytes - had < SMALL_STEP_BYTES || had % SMALL_STEP_BYTES !== 0;
+    if (mustSync) guard("syncing a segment", () => fdatasyncSync(fd));
   }
 
   private make(segment: number, bytes: number): void {
@@ -139,7 +143,7 @@ export class FileSegmentStore implements SegmentStore {
     try {
       takeSpace(fd, 0, bytes);
       fsyncSync(fd);
-      this.syncDirectory();
+      syncDirectory(this.directory);
     } catch (error) {
       closeSync(fd);
       unlinkSync(path);
@@ -151,10 +155,31 @@ export class FileSegmentStore implements SegmentStore {
   /** Zeros are written, not punched: the blocks stay taken whatever else wants them. */
   clear(segment: number, from: number): void {
     guard(`clearing segment ${segment}`, () => {
+      if (fstatSync(this.open(segment).fd).nlink > 1) this.unshare(segment, from);
       const { fd } = this.open(segment);
       writeZeros(fd, from, this.sizeOf(segment));
       fdatasyncSync(fd);
     });
+  }
+
+  /** Gives the segment a file of its own: a fork has the other, and keeps its bytes. */
+  private unshare(segment: number, keptBytes: number): void {
+    const path = segmentPath(this.directory, segment);
+    const own = `${path}.own`;
+    const fd = openSync(own, "w+", 0o600);
+    try {
+      takeSpace(fd, 0, this.sizeOf(segment));
+      copyBytes(this.open(segment).fd, fd, keptBytes);
+      fsyncSync(fd);
+      renameSync(own, path);
+      syncDirectory(this.directory);
+    } catch (error) {
+      rmSync(own, { force: true });
+      throw error;
+    } finally {
+      closeSync(fd);
+    }
+    this.files.close(segment);
   }
 
   rewrite(segment: number, from: number, to: number): void {
@@ -260,7 +285,7 @@ export class FileSegmentStore implements SegmentStore {
     this.sizes.delete(segment);
     guard(`removing segment ${segment}`, () => {
       unlinkSync(segmentPath(this.directory, segment));
-      this.syncDirectory();
+      syncDirectory(this.directory);
     });
   }
 
@@ -304,6 +329,11 @@ export class FileSegmentStore implements SegmentStore {
     if (this.lockFd >= 0) closeSync(this.lockFd);
   }
 
+  /** Of the file that is kept back for operations that free space. */
+  get reserveFileBytes(): number {
+    return this.reservedBytes;
+  }
+
   private quotaLeft(): number {
     let used = this.reservedBytes;
     for (const bytes of this.sizes.values()) used += bytes;
@@ -325,15 +355,6 @@ export class FileSegmentStore implements SegmentStore {
   /** A read is never longer than the file: a wrong length cannot take memory. */
   private clamp(segment: number, offset: number, length: number): number {
     return Math.max(0, Math.min(length, this.sizeOf(segment) - offset));
-  }
-
-  private syncDirectory(): void {
-    const fd = openSync(this.directory, "r");
-    try {
-      fsyncSync(fd);
-    } finally {
-      closeSync(fd);
-    }
   }
 }
 
@@ -366,27 +387,4 @@ function writeZeros(fd: number, from: number, to: number): void {
 function isSmall(parts: readonly Uint8Array[]): boolean {
   if (parts.length > SMALL_WRITE_PARTS) return false;
   return parts.reduce((sum, part) => sum + part.length, 0) <= SMALL_WRITE_BYTES;
-}
-
-function guard<T>(what: string, call: () => T): T {
-  try {
-    return call();
-  } catch (error) {
-    throw asSmfsError(what, error);
-  }
-}
-
-function asSmfsError(what: string, error: unknown): SmfsError {
-  if (error instanceof SmfsError) return error;
-  const code = codeOf(error);
-  if (code === "ENOSPC" || code === "EDQUOT") return noSpace(`${what}: no space left`, error);
-  return new SmfsError("IO", `${what}: ${messageOf(error)}`, error);
-}
-
-function noSpace(message: string, cause?: unknown): SmfsError {
-  return new SmfsError("NO_SPACE", message, cause);
-}
-
-function codeOf(error: unknown): unknown {
-  return (error as { code?: unknown } | null)?.code;
 }

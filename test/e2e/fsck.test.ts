@@ -140,6 +140,18 @@ describe.skipIf(NO_MOUNTS)(`fsck${NO_MOUNTS === undefined ? "" : ` (${NO_MOUNTS}
     expect(wrong.errors).toMatch(/another log, not a copy/);
   });
 
+  it("df says the same of a store with a site and without", async () => {
+    const store = await filled();
+    const site = await scene.mount(store);
+    const running = JSON.parse(await scene.succeed("df", site.point, "--json")) as object;
+    expect(await site.umount(scene)).toBe(0);
+    const alone = JSON.parse(await scene.succeed("df", store, "--json")) as object;
+    const same = { dataBytes: FILES * FILE_BYTES, inodes: FILES + 2, snapshots: 0, store };
+    expect(running).toMatchObject(same);
+    expect(alone).toMatchObject(same);
+    expect(await scene.succeed("df", store)).toMatch(/live +4\.\d MiB .*\n.*pinned +0 B/);
+  });
+
   it("debug prints records and items, beside a site too, and ends quietly in a pipe", async () => {
     const store = await filled();
     const tree = await scene.succeed("debug", "tree", store);

@@ -6,7 +6,7 @@
  * failed read) the follower stops where it is and says why in `failure`; views go on at that state.
  */
 import { fail, SmfsError } from "../../../lib/errors.ts";
-import type { LogReader } from "../log/api.ts";
+import type { LogReader, SegmentInfo } from "../log/api.ts";
 import type { ItemView, Volume, VolumeStatistics } from "./api.ts";
 import { NodeCache } from "./cache.ts";
 import { requireSegments } from "./needed-segments.ts";
@@ -16,6 +16,7 @@ import type { Snapshot } from "./snapshot.ts";
 import { describeSnapshots, type SnapshotInfo } from "./snapshot-usage.ts";
 import { type SnapshotSource, SnapshotVolume } from "./snapshot-volume.ts";
 import { NO_QUOTA } from "./superblock.ts";
+import { measureSpace, type SpaceUse } from "./space-use.ts";
 import { DEFAULT_LIMITS, type VolumeEnvironment } from "./volume.ts";
 
 export class VolumeFollower implements Volume, SnapshotSource {
@@ -52,6 +53,12 @@ export class VolumeFollower implements Volume, SnapshotSource {
   /** Views see the state after this record. */
   get headSequence(): number {
     return this.replica.appliedSequence;
+  }
+
+  /** `segments`: those that exist. null before the first checkpoint. */
+  measureSpace(segments: readonly SegmentInfo[]): SpaceUse | null {
+    const { state } = this.replica;
+    return state === null ? null : measureSpace(state, segments);
   }
 
   get keptSnapshots(): readonly Snapshot[] {

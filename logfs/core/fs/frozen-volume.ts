@@ -3,7 +3,7 @@
  * to the log, and nothing that is appended to it later is seen.
  */
 import { fail, SmfsError } from "../../../lib/errors.ts";
-import type { Address, LogReader } from "../log/api.ts";
+import type { Address, LogReader, SegmentInfo } from "../log/api.ts";
 import type { ItemView, Volume, VolumeStatistics } from "./api.ts";
 import { NodeCache } from "./cache.ts";
 import { readLog } from "./reading-log.ts";
@@ -13,6 +13,7 @@ import { describeSnapshots, type SnapshotInfo } from "./snapshot-usage.ts";
 import { type SnapshotSource, SnapshotVolume, type TreeAccess } from "./snapshot-volume.ts";
 import type { VolumeState } from "./state.ts";
 import { checkpointSequence } from "./volume-open.ts";
+import { measureSpace, type SpaceUse } from "./space-use.ts";
 import { DEFAULT_LIMITS, type VolumeEnvironment } from "./volume.ts";
 
 export class FrozenVolume implements Volume, SnapshotSource {
@@ -59,6 +60,11 @@ export class FrozenVolume implements Volume, SnapshotSource {
 
   get nodes(): TreeAccess {
     return { tree: this.state.tree, runner: this.replica.runner };
+  }
+
+  /** `segments`: those that exist. */
+  measureSpace(segments: readonly SegmentInfo[]): SpaceUse {
+    return measureSpace(this.state, segments);
   }
 
   get keptSnapshots(): readonly Snapshot[] {

@@ -5,7 +5,7 @@
  */
 import type { Clock } from "../../../lib/ports.ts";
 import { SmfsError } from "../../../lib/errors.ts";
-import type { Address, LogWriter } from "../log/api.ts";
+import type { Address, LogWriter, SegmentInfo } from "../log/api.ts";
 import { KIND } from "../log/format.ts";
 import type { ItemView, Transaction, VolumeStatistics } from "./api.ts";
 import { type CheckpointChange, writeCheckpoint } from "./checkpoint.ts";
@@ -23,6 +23,7 @@ import type { Snapshot } from "./snapshot.ts";
 import { describeSnapshots, type SnapshotInfo } from "./snapshot-usage.ts";
 import { type SnapshotSource, SnapshotVolume } from "./snapshot-volume.ts";
 import { Snapshots } from "./snapshots.ts";
+import { measureSpace, type SpaceUse } from "./space-use.ts";
 import type { VolumeIdentity, VolumeState } from "./state.ts";
 import type { Quota } from "./superblock.ts";
 import { TreeTransaction } from "./transaction.ts";
@@ -131,6 +132,11 @@ export class TreeVolume implements CleanableVolume, SnapshotSource {
   /** Of the active tree, and of the tables of snapshots. */
   get live(): Pick<LiveBytes, "of" | "writtenSecondsOf" | "entries"> {
     return this.state.live;
+  }
+
+  /** `segments`: those that exist. */
+  measureSpace(segments: readonly SegmentInfo[]): SpaceUse {
+    return measureSpace(this.state, segments);
   }
 
   /** Bytes of the log that files and tree nodes refer to. */
