@@ -117,9 +117,10 @@ export class CrashExplorer {
     for (const [index, cut] of lived.cuts.entries()) {
       this.summary.cuts++;
       const fates = fatesOf(cut.image, this.prng, this.options.fatesPerCut);
+      const survivor = goOn.has(index) ? this.prng.pick(fates) : null;
       for (const fate of fates) {
         const what = `step ${index} (${cut.what}), ${fate.what}`;
-        await this.tell(what, () => this.crash(cut, fate, lived.history, goOn.has(index), depth));
+        await this.tell(what, () => this.crash(cut, fate, lived.history, fate === survivor, depth));
       }
     }
   }
