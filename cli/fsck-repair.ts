@@ -54,14 +54,14 @@ export async function repairCommand(path: string, flags: RepairFlags): Promise<n
 
 function repairOptions(
   registry: StoreRegistry,
-  { id, segmentBytes, maxRecordBytes }: LogPlacement,
+  { id, segmentBytes, maxRecordBytes, ancestors }: LogPlacement,
   mirror: SegmentStore | null,
   flags: RepairFlags,
 ): RepairOptions {
   const follower = registry.role === "mirror";
   const mayAppend = !follower && registry.fencedBy === null;
   return {
-    log: { segmentBytes, maxRecordBytes, writerId: registry.storeId, follower },
+    log: { segmentBytes, maxRecordBytes, ancestors, writerId: registry.storeId, follower },
     logId: id,
     term: registry.term,
     extent: mayAppend ? "everything" : "patch",

@@ -25,8 +25,9 @@ export function openOffline(path: string, writers: "keep out" | "let be"): Offli
   const release = writers === "keep out" ? keepSitesOut(path, placement.directory) : () => {};
   try {
     const files = new FileSegmentStore(placement.directory, { readOnly: true });
-    const { segmentBytes, maxRecordBytes } = placement;
-    const options = { segmentBytes, maxRecordBytes, follower: registry.role === "mirror" };
+    const { segmentBytes, maxRecordBytes, ancestors } = placement;
+    const follower = registry.role === "mirror";
+    const options = { segmentBytes, maxRecordBytes, ancestors, follower };
     const close = (): void => {
       files.close();
       release();

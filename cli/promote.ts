@@ -29,9 +29,9 @@ export async function promoteOffline(
   }
   const store = openStore(placement.directory, null);
   try {
-    const { segmentBytes, maxRecordBytes } = placement;
+    const { segmentBytes, maxRecordBytes, ancestors } = placement;
     const beforeCut = (tail: DoomedTail): void => keepDamagedTail(registry, store, tail, null);
-    const limits = { segmentBytes, maxRecordBytes };
+    const limits = { segmentBytes, maxRecordBytes, ancestors };
     const options = { ...limits, writerId: registry.storeId, follower: true, beforeCut };
     const recovered = Log.recover(store, options, systemTime);
     if (!recovered.ok) throw recovered.failure;

@@ -187,10 +187,10 @@ export class MirrorSite implements FollowerStore {
   private openLog(placement: LogPlacement): { log: Log; store: FileSegmentStore } {
     const { capacityBytes, commitIntervalMicros } = this.config.store;
     const store = openStore(placement.directory, capacityBytes);
-    const { segmentBytes, maxRecordBytes, id } = placement;
+    const { segmentBytes, maxRecordBytes, ancestors, id } = placement;
     const beforeCut = (tail: DoomedTail): void =>
       keepDamagedTail(this.registry, store, tail, this.logger);
-    const limits = { segmentBytes, maxRecordBytes };
+    const limits = { segmentBytes, maxRecordBytes, ancestors };
     const options = { ...limits, commitIntervalMicros, follower: true, beforeCut };
     return { store, log: this.recoverOrCreate(store, { ...options, logId: id }) };
   }

@@ -187,6 +187,7 @@ export function openLogForWriting(
     {
       segmentBytes: placement.segmentBytes,
       maxRecordBytes: placement.maxRecordBytes,
+      ancestors: placement.ancestors,
       commitIntervalMicros: config.store.commitIntervalMicros,
       writerId: registry.storeId,
     },

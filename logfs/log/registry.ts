@@ -22,8 +22,9 @@ import {
 } from "node:fs";
 import { dirname, join } from "node:path";
 import { z } from "zod";
-import { fromHex } from "../../lib/bytes.ts";
+import { fromHex, toHex } from "../../lib/bytes.ts";
 import { messageOf, SmfsError } from "../../lib/errors.ts";
+import { syncDirectory } from "./transfer.ts";
 
 const FILE = "store.json";
 const hex16 = z.string().regex(/^[0-9a-f]{32}$/);
@@ -44,6 +45,8 @@ const Contents = z.strictObject({
       id: hex16,
       segmentBytes: z.int().positive(),
       maxRecordBytes: z.int().positive(),
+      /** Ids of the logs of which this one is a fork: older segments may be theirs. */
+      ancestors: z.array(hex16).optional(),
     })
     .nullable(),
   /**
@@ -60,6 +63,8 @@ export interface LogPlacement {
   readonly directory: string;
   readonly segmentBytes: number;
   readonly maxRecordBytes: number;
+  /** Ids of the logs of which this one is a fork. */
+  readonly ancestors: readonly Uint8Array[];
 }
 
 export class StoreRegistry {
@@ -73,6 +78,14 @@ export class StoreRegistry {
 
   /** Makes a store in a directory that is missing or empty. */
   static create(path: string, role: Role): StoreRegistry {
+    StoreRegistry.prepare(path);
+    const registry = new StoreRegistry(path, newContents(role));
+    registry.save();
+    return registry;
+  }
+
+  /** Makes the directory of a store that will be. Throws `SmfsError` BUSY when something is there. */
+  static prepare(path: string): void {
     mkdirSync(path, { recursive: true, mode: 0o700 });
     if (existsSync(join(path, FILE))) {
       throw new SmfsError(
@@ -83,15 +96,12 @@ export class StoreRegistry {
     if (readdirSync(path).length > 0) {
       throw new SmfsError("BUSY", `${path} is not empty; a store needs a directory of its own`);
     }
-    const registry = new StoreRegistry(path, {
-      version: 1,
-      storeId: randomBytes(16).toString("hex"),
-      role,
-      term: 0,
-      standalone: false,
-      fencedBy: null,
-      log: null,
-    });
+  }
+
+  /** The store of a fork, in a prepared directory, for a log that is already there: from here on it is a store. */
+  static createForked(path: string, log: LogPlacement): StoreRegistry {
+    const contents = { ...newContents("primary"), standalone: true, log: logEntry(log) };
+    const registry = new StoreRegistry(path, contents);
     registry.save();
     return registry;
   }
@@ -134,9 +144,9 @@ export class StoreRegistry {
 
   get log(): LogPlacement | null {
     const { log } = this.contents;
-    return log === null
-      ? null
-      : { ...log, id: fromHex(log.id), directory: join(this.path, `log-${log.id.slice(0, 8)}`) };
+    if (log === null) return null;
+    const ancestors = (log.ancestors ?? []).map(fromHex);
+    return { ...log, id: fromHex(log.id), directory: logDirectory(this.path, log.id), ancestors };
   }
 
   /**
@@ -211,6 +221,27 @@ export class StoreRegistry {
   }
 }
 
+function newContents(role: Role): Contents {
+  return {
+    version: 1,
+    storeId: randomBytes(16).toString("hex"),
+    role,
+    term: 0,
+    standalone: false,
+    fencedBy: null,
+    log: null,
+  };
+}
+
+function logEntry({ id, segmentBytes, maxRecordBytes, ancestors }: LogPlacement): Contents["log"] {
+  return { id: toHex(id), segmentBytes, maxRecordBytes, ancestors: ancestors.map(toHex) };
+}
+
+/** Where the segments of a log with this id stand in a store. */
+export function logDirectory(path: string, id: string): string {
+  return join(path, `log-${id.slice(0, 8)}`);
+}
+
 function parseContents(path: string, text: string): Contents {
   try {
     return Contents.parse(JSON.parse(text));
@@ -224,13 +255,4 @@ function parseContents(path: string, text: string): Contents {
 function makeDirectory(path: string): void {
   mkdirSync(path, { recursive: true, mode: 0o700 });
   syncDirectory(dirname(path));
-}
-
-function syncDirectory(path: string): void {
-  const fd = openSync(path, "r");
-  try {
-    fsyncSync(fd);
-  } finally {
-    closeSync(fd);
-  }
 }

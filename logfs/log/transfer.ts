@@ -1,9 +1,22 @@
-/** Reads and writes of everything that was asked for: the kernel may take or give less at a time. */
-import { read, writeSync, writev, writevSync } from "node:fs";
+/**
+ * Reads and writes of everything that was asked for: the kernel may take or give less at a time. And
+ * the sync of a directory, which makes names durable.
+ */
+import {
+  closeSync,
+  fsyncSync,
+  openSync,
+  read,
+  readSync,
+  writeSync,
+  writev,
+  writevSync,
+} from "node:fs";
 import type { Done } from "../core/log/api.ts";
 
 /** Linux's UIO_MAXIOV (include/uapi/linux/uio.h). */
 const MAX_PARTS = 1024;
+const COPY_BYTES = 2 ** 20;
 
 export function writeAll(fd: number, offset: number, parts: readonly Uint8Array[], done: Done) {
   writev(fd, parts.slice(0, MAX_PARTS), offset, (error, count) => {
@@ -30,6 +43,27 @@ export function writeAllNow(fd: number, offset: number, parts: readonly Uint8Arr
 export function writeBytesNow(fd: number, offset: number, bytes: Uint8Array): void {
   for (let at = 0; at < bytes.length; ) {
     at += writeSync(fd, bytes, at, bytes.length - at, offset + at);
+  }
+}
+
+/** The first `length` bytes of one file, or all when it has fewer, into another. Throws Node's error. */
+export function copyBytes(from: number, to: number, length: number): void {
+  const piece = new Uint8Array(Math.min(length, COPY_BYTES));
+  for (let at = 0; at < length; ) {
+    const count = readSync(from, piece, 0, Math.min(piece.length, length - at), at);
+    if (count === 0) return;
+    writeBytesNow(to, at, piece.subarray(0, count));
+    at += count;
+  }
+}
+
+/** What was made, renamed or removed in the directory is durable when this returns. */
+export function syncDirectory(path: string): void {
+  const fd = openSync(path, "r");
+  try {
+    fsyncSync(fd);
+  } finally {
+    closeSync(fd);
   }
 }
 

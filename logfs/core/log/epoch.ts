@@ -5,7 +5,7 @@
 const INCARNATIONS = 2 ** 32;
 
 /** `EpochStart.reason`: why a writer began. */
-export const EPOCH_REASON = { created: 1, opened: 2, promoted: 3 } as const;
+export const EPOCH_REASON = { created: 1, opened: 2, promoted: 3, forked: 4 } as const;
 
 /** Promotions so far. */
 export function termOf(epoch: number): number {

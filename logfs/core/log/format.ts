@@ -60,7 +60,7 @@ export const SegmentHeader = struct("SegmentHeader", {
   magic: u32("0x53464d53, the bytes SMFS"),
   version: u16("format version, 1"),
   flags: reserved(2),
-  logId: bytes(16, "the log it belongs to"),
+  logId: bytes(16, "the log it belongs to; a fork's older segments name its ancestors"),
   segment: u32("number of this segment, 1 for the first"),
   previousChecksum: u32("headerChecksum of the last record before this segment; 0 for none"),
   firstSequence: u64("sequence of the first record in this segment"),
@@ -81,7 +81,7 @@ export type SealSummary = Infer<typeof SealSummary>;
 export const EpochStart = struct("EpochStart", {
   previousEpoch: u64("epoch of the record before; 0 for none"),
   writerId: bytes(16, "the store that writes from here on"),
-  reason: u16("1 created, 2 opened, 3 promoted (EPOCH_REASON)"),
+  reason: u16("1 created, 2 opened, 3 promoted, 4 forked (EPOCH_REASON)"),
   flags: reserved(6),
 });
 export type EpochStart = Infer<typeof EpochStart>;

@@ -41,7 +41,9 @@ import {
   type DoomedTail,
   emptyLog,
   findLog,
+  forkedLog,
   type FoundLog,
+  type Inheritance,
   type RecoveryReport,
 } from "./recovery.ts";
 import { type LogStatistics, newCounters } from "./statistics.ts";
@@ -56,6 +58,8 @@ export interface RecoverOptions extends LogOptions {
   /** The log was written as a mirror's when it was last open (`recovery.ts`). */
   readonly follower?: boolean;
   readonly beforeCut?: (tail: DoomedTail) => void;
+  /** Ids of the logs of which this one is a fork. */
+  readonly ancestors?: readonly Uint8Array[];
 }
 
 export type Recovered =
@@ -94,11 +98,26 @@ export class Log implements LogWriter, LogFollower, LogSegments {
     return log;
   }
 
+  /**
+   * Starts a log whose first records stand in the segments of another one, sealed; they are in `store`
+   * already. What it appends begins the next segment. Throws `SmfsError` CONFIG.
+   */
+  static fork(
+    store: SegmentStore,
+    options: CreateOptions,
+    time: Clock & Timers,
+    inherited: Inheritance,
+  ): Log {
+    if (options.logId.length !== ID_BYTES) throw new SmfsError("CONFIG", "logId is 16 bytes");
+    return new Log(store, options, time, forkedLog(options.logId, inherited));
+  }
+
   /** Opens what `create` started, after a crash or not. Failures are those of `findLog`. */
   static recover(store: SegmentStore, options: RecoverOptions, time: Clock & Timers): Recovered {
     try {
-      const { follower = false, beforeCut = () => {} } = options;
-      const found = findLog(store, { ...resolveOptions(options), follower, beforeCut });
+      const { follower = false, beforeCut = () => {}, ancestors = [] } = options;
+      const settings = { ...resolveOptions(options), follower, beforeCut, ancestors };
+      const found = findLog(store, settings);
       return { ok: true, log: new Log(store, options, time, found), report: found.report };
     } catch (error) {
       if (error instanceof SmfsError) return { ok: false, failure: error };
@@ -260,7 +279,8 @@ export class Log implements LogWriter, LogFollower, LogSegments {
 
   /** What a seal left of the last allocation goes back to the device. */
   private trim(segment: number): void {
-    const usedBytes = this.writer.segments.usedBytes(segment) ?? 0;
+    const usedBytes = this.writer.segments.usedBytes(segment);
+    if (usedBytes === undefined) return;
     try {
       this.store.trim(segment, Math.ceil(usedBytes / PAGE_BYTES) * PAGE_BYTES);
     } catch (error) {

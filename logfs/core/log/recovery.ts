@@ -21,6 +21,7 @@
  * A follower's records say what was durable at the *primary*, so they vouch for nothing here: a
  * follower's tail is cut, and the primary, which knows what the follower acknowledged, sends it again.
  */
+import { equalBytes } from "../../../lib/bytes.ts";
 import { SmfsError } from "../../../lib/errors.ts";
 import { inspectAftermath } from "./aftermath.ts";
 import type { Address, SegmentInfo, SegmentStore } from "./api.ts";
@@ -80,6 +81,8 @@ export interface RecoverySettings {
   readonly follower: boolean;
   readonly segmentBytes: number;
   readonly allocationBytes: number;
+  /** Logs of which this one is a fork: older segments may be theirs. */
+  readonly ancestors: readonly Uint8Array[];
   /** Called before such an end is cut off. When it throws, nothing is changed. */
   readonly beforeCut?: (tail: DoomedTail) => void;
 }
@@ -89,7 +92,7 @@ export function findLog(store: SegmentStore, settings: RecoverySettings): FoundL
   const listed = store.list();
   if (listed.length === 0) throw new SmfsError("NOT_FOUND", "there is no log here");
   const candidates = listed.map((info) => readCandidate(store, info));
-  const last = lastWithRecords(store, candidates);
+  const last = lastWithRecords(store, candidates, settings.ancestors);
   const scan = scanLast(store, last.header, last.bytes);
   refuseGaps(candidates, scan.checkpoint);
   const hollow = candidates.slice(last.index + 1);
@@ -173,12 +176,16 @@ interface LastSegment {
 }
 
 /** The last segment that has a record; the first of all when none has. */
-function lastWithRecords(store: SegmentStore, candidates: readonly Candidate[]): LastSegment {
+function lastWithRecords(
+  store: SegmentStore,
+  candidates: readonly Candidate[],
+  ancestors: readonly Uint8Array[],
+): LastSegment {
   for (let index = candidates.length - 1; index >= 0; index--) {
     const { header, bytes } = candidates[index] as Candidate;
     if (header instanceof SmfsError) continue;
     if (index > 0 && !startsWithRecord(store, header)) continue;
-    refuseBadHeaders(candidates.slice(0, index), header);
+    refuseBadHeaders(candidates.slice(0, index), header, ancestors);
     return { index, header, bytes };
   }
   return refuseHeadless(store, candidates);
@@ -198,14 +205,19 @@ function scanStart(header: SegmentHeader) {
   return { segment: header.segment, offset: SEGMENT_HEADER_BYTES, logId: header.logId, after };
 }
 
-function refuseBadHeaders(before: readonly Candidate[], last: SegmentHeader): void {
+function refuseBadHeaders(
+  before: readonly Candidate[],
+  last: SegmentHeader,
+  ancestors: readonly Uint8Array[],
+): void {
+  const accepted = [last.logId, ...ancestors];
   let firstSequence = 0;
   for (const { header, segment } of before) {
     if (header instanceof SmfsError) throw header;
     if (header.firstSequence <= firstSequence || header.firstSequence >= last.firstSequence) {
       throw new SmfsError("DAMAGED", `segment ${segment} offset 0: sequence out of order`);
     }
-    if (header.logId.some((byte, i) => byte !== last.logId[i])) {
+    if (!accepted.some((logId) => equalBytes(logId, header.logId))) {
       throw new SmfsError("OTHER_HISTORY", `segment ${segment} belongs to another log`);
     }
     firstSequence = header.firstSequence;
@@ -344,13 +356,36 @@ function assemble(
 
 /** What `findLog` would say of a log that has nothing yet. */
 export function emptyLog(logId: Uint8Array): FoundLog {
+  const head = { sequence: 0, checksum: 0, epoch: 0 };
   return {
+    ...nothingFound(),
     logId,
     segments: [],
-    marks: [],
-    head: { sequence: 0, checksum: 0, epoch: 0 },
+    head,
     end: { segment: 1, offset: 0 },
     sealed: false,
+  };
+}
+
+/** Sealed segments of another log, and where its history was left to go on in the next segment. */
+export interface Inheritance {
+  readonly segments: readonly FoundSegment[];
+  readonly head: FoundLog["head"];
+  /** Number of the segment that the new log's first one comes after. */
+  readonly lastSegment: number;
+}
+
+/** The same of a log that begins with what it inherits from another one. */
+export function forkedLog(logId: Uint8Array, inherited: Inheritance): FoundLog {
+  const { segments, head, lastSegment } = inherited;
+  const offset = segments.find(({ segment }) => segment === lastSegment)?.bytes ?? 0;
+  const end = { segment: lastSegment, offset };
+  return { ...nothingFound(), logId, segments, head, end, sealed: true };
+}
+
+function nothingFound() {
+  return {
+    marks: [],
     vouchedSequence: 0,
     checkpoint: null,
     report: {

@@ -51,7 +51,8 @@ export type Surveyed = SurveyedSegment | SurveyedRecord | SurveyedGap;
 /** Where a survey is in the log's history. */
 interface Course {
   readonly store: SegmentStore;
-  readonly logId: Uint8Array;
+  /** Of the segment. */
+  logId: Uint8Array;
   /** Newest record seen. */
   last: RecordHeader | null;
 }
@@ -65,7 +66,10 @@ export function* surveyLog(
   const course: Course = { store, logId, last: null };
   for (const { segment, bytes } of store.list()) {
     if (segment < firstSegment) continue;
-    yield describeSegment(store, segment, bytes);
+    const described = describeSegment(store, segment, bytes);
+    yield described;
+    // A fork's older segments are of other logs; which ones may stand here, opening the log says.
+    course.logId = described.header?.logId.slice() ?? logId;
     yield* surveySegment(course, segment, bytes);
   }
 }

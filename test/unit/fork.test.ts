@@ -1,0 +1,272 @@
+/** Forks on a real disk, without mounts: two stores that share files and must never notice. */
+import { createHash } from "node:crypto";
+import { readdirSync, rmSync, statSync, mkdtempSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { configFrom } from "../../cli/config.ts";
+import { fork } from "../../cli/fork.ts";
+import { mkfsCommand } from "../../cli/mkfs.ts";
+import { openOffline } from "../../cli/offline.ts";
+import { openPrimary, type PrimarySite } from "../../cli/site/primary.ts";
+import { checkVolume } from "../../logfs/core/fs/check.ts";
+import { readAll } from "../sim/workload.ts";
+import { inspectLog } from "../../logfs/core/log/inspect.ts";
+import { StoreRegistry } from "../../logfs/log/registry.ts";
+import { FileSegmentStore } from "../../logfs/log/store.ts";
+import { systemTime } from "../../sys/time.ts";
+import { bytesOf, name, READ_WRITE, ROOT } from "../fs-world.ts";
+
+const SILENT = { debug: vi.fn(), info: vi.fn(), warn: vi.fn(), error: vi.fn() };
+const MIB = 2 ** 20;
+
+let directory: string;
+let open: PrimarySite[] = [];
+beforeEach(() => {
+  directory = mkdtempSync(join(tmpdir(), "smfs-fork-"));
+  vi.spyOn(process.stdout, "write").mockReturnValue(true);
+});
+afterEach(async () => {
+  for (const site of open) await site.close();
+  open = [];
+  vi.restoreAllMocks();
+  rmSync(directory, { recursive: true, force: true });
+});
+
+const at = (store: string): string => join(directory, store);
+
+async function mount(store: string): Promise<PrimarySite> {
+  const registry = StoreRegistry.open(at(store));
+  const events = { onSettled: () => {}, onFenced: () => {} };
+  const config = configFrom({}, at(store));
+  const site = await openPrimary(registry, config, systemTime, SILENT, events);
+  open.push(site);
+  return site;
+}
+
+async function unmount(site: PrimarySite): Promise<void> {
+  open = open.filter((one) => one !== site);
+  await site.close();
+}
+
+async function mkfs(store: string): Promise<PrimarySite> {
+  await mkfsCommand().parseAsync([at(store), "--segment-size", "2MiB"], { from: "user" });
+  return mount(store);
+}
+
+/** A file of whole mebibytes, made or written over. */
+async function write({ fileSystem }: PrimarySite, file: string, data: Uint8Array): Promise<void> {
+  const made = fileSystem.create(ROOT, 1, name(file), 0o644, false, READ_WRITE);
+  const { handle } = await made;
+  for (let from = 0; from < data.length; from += MIB) {
+    await fileSystem.write(handle, from, data.subarray(from, from + MIB), "none");
+  }
+  await fileSystem.release(handle);
+}
+
+/** Six mebibytes in three files, over several segments. */
+async function fill(site: PrimarySite): Promise<Map<string, string>> {
+  for (const file of ["a", "b", "c"]) await write(site, file, bytesOf(2 * MIB, file.charCodeAt(0)));
+  return digests(site);
+}
+
+/** Names and contents. */
+async function digests({ fileSystem }: PrimarySite): Promise<Map<string, string>> {
+  const sums = new Map<string, string>();
+  for (const [file, data] of await readAll(fileSystem)) {
+    sums.set(file, createHash("sha256").update(data).digest("hex"));
+  }
+  return sums;
+}
+
+async function durable({ log }: PrimarySite): Promise<void> {
+  await new Promise((resolve) => {
+    log.whenDurable(log.head.sequence, resolve);
+  });
+}
+
+async function dropped(site: PrimarySite, most: number): Promise<void> {
+  site.volume.checkpoint();
+  await durable(site);
+  await vi.waitFor(() => expect(site.log.segmentCount).toBeLessThanOrEqual(most));
+}
+
+/** What `smfs fsck --deep` looks at. */
+async function findings(store: string): Promise<readonly unknown[]> {
+  const { files, options, close } = openOffline(at(store), "keep out");
+  try {
+    const { log, failure, store: shadow } = inspectLog(files, options, systemTime);
+    expect(failure).toBeNull();
+    if (log?.checkpoint == null) throw new Error("no file system");
+    const segments = shadow.list();
+    return (await checkVolume(log, log.checkpoint, { segments, depth: "data" })).findings;
+  } finally {
+    close();
+  }
+}
+
+function links(store: string): number[] {
+  const log = StoreRegistry.open(at(store)).log?.directory ?? "";
+  const files = readdirSync(log).filter((file) => file.endsWith(".seg"));
+  return files.map((file) => statSync(join(log, file)).nlink);
+}
+
+describe("a fork", () => {
+  test("has what the snapshot had, shares its files, and both change on their own", async () => {
+    const parent = await mkfs("parent");
+    const before = await fill(parent);
+    parent.volume.snapshots.take("monday");
+    await write(parent, "a", bytesOf(MIB, 1));
+    const { linked, copied } = await fork({ store: at("parent"), name: "monday" }, at("child"));
+    expect(linked).toBeGreaterThan(1);
+    expect(copied).toBeLessThanOrEqual(1);
+    expect(links("child").filter((count) => count === 2).length).toBe(linked);
+    const child = await mount("child");
+    expect(await digests(child)).toEqual(before);
+    expect(child.volume.keptSnapshots).toEqual([]);
+    expect(child.volume.identity.volumeId).not.toEqual(parent.volume.identity.volumeId);
+    await write(child, "b", bytesOf(MIB, 2));
+    await write(child, "new", bytesOf(3 * MIB, 3));
+    await write(parent, "c", bytesOf(MIB, 4));
+    const [parents, childs] = [await digests(parent), await digests(child)];
+    await unmount(parent);
+    await unmount(child);
+    expect(await findings("parent")).toEqual([]);
+    expect(await findings("child")).toEqual([]);
+    expect(await digests(await mount("parent"))).toEqual(parents);
+    expect(await digests(await mount("child"))).toEqual(childs);
+  });
+
+  test("is whole when its parent has dropped everything, and when the parent is gone", async () => {
+    const parent = await mkfs("parent");
+    const before = await fill(parent);
+    parent.volume.snapshots.take("monday");
+    await fork({ store: at("parent"), name: "monday" }, at("child"));
+    for (const file of ["a", "b", "c"]) await parent.fileSystem.unlink(ROOT, 1, name(file));
+    parent.volume.snapshots.remove("monday");
+    await write(parent, "d", bytesOf(2 * MIB, 4));
+    await dropped(parent, 3);
+    expect(await digests(await mount("child"))).toEqual(before);
+    await unmount(parent);
+    rmSync(at("parent"), { recursive: true });
+    await unmount(open[0] as PrimarySite);
+    expect(await findings("child")).toEqual([]);
+    const child = await mount("child");
+    expect(await digests(child)).toEqual(before);
+    for (const file of ["a", "b", "c"]) await child.fileSystem.unlink(ROOT, 1, name(file));
+    await write(child, "d", bytesOf(2 * MIB, 4));
+    await dropped(child, 3);
+  });
+
+  test("drops on its own what its parent still has", async () => {
+    const parent = await mkfs("parent");
+    const before = await fill(parent);
+    parent.volume.snapshots.take("monday");
+    await fork({ store: at("parent"), name: "monday" }, at("child"));
+    const child = await mount("child");
+    for (const file of ["a", "b", "c"]) await write(child, file, bytesOf(2 * MIB, 9));
+    await dropped(child, 6);
+    expect(await digests(parent)).toEqual(before);
+    await unmount(parent);
+    await unmount(child);
+    expect(await findings("parent")).toEqual([]);
+    expect(await findings("child")).toEqual([]);
+  });
+
+  test("can be forked, and the fork of the fork stands alone", async () => {
+    const parent = await mkfs("parent");
+    await fill(parent);
+    parent.volume.snapshots.take("one");
+    await fork({ store: at("parent"), name: "one" }, at("child"));
+    const child = await mount("child");
+    await write(child, "new", bytesOf(MIB, 5));
+    const before = await digests(child);
+    child.volume.snapshots.take("two");
+    await fork({ store: at("child"), name: "two" }, at("grandchild"));
+    expect(StoreRegistry.open(at("grandchild")).log?.ancestors.length).toBe(2);
+    await unmount(parent);
+    await unmount(child);
+    rmSync(at("parent"), { recursive: true });
+    rmSync(at("child"), { recursive: true });
+    expect(await findings("grandchild")).toEqual([]);
+    expect(await digests(await mount("grandchild"))).toEqual(before);
+  });
+
+  test("of a snapshot in the segment that is written to leaves that segment alone", async () => {
+    const parent = await mkfs("parent");
+    await write(parent, "small", bytesOf(1000));
+    parent.volume.snapshots.take("now");
+    const shared = await fork({ store: at("parent"), name: "now" }, at("child"));
+    expect(shared).toEqual({ linked: 0, copied: 1 });
+    const child = await mount("child");
+    await write(parent, "parent", bytesOf(1000, 1));
+    await write(child, "child", bytesOf(1000, 2));
+    expect([...(await digests(child)).keys()].toSorted()).toEqual(["child", "small"]);
+    await unmount(child);
+    await unmount(parent);
+    expect([...(await digests(await mount("parent"))).keys()].toSorted()).toEqual([
+      "parent",
+      "small",
+    ]);
+    expect(await findings("child")).toEqual([]);
+  });
+});
+
+describe("what cannot be forked", () => {
+  test("leaves nothing behind", async () => {
+    const parent = await mkfs("parent");
+    await fill(parent);
+    parent.volume.snapshots.take("monday");
+    const target = { store: at("parent"), name: "monday" };
+    await expect(fork({ ...target, name: "tuesday" }, at("child"))).rejects.toMatchObject({
+      code: "NOT_FOUND",
+      message: "there is no snapshot tuesday",
+    });
+    await expect(fork(target, at("parent"))).rejects.toMatchObject({ code: "BUSY" });
+    await unmount(parent);
+    rmSync(join(StoreRegistry.open(at("parent")).log?.directory ?? "", "00000001.seg"));
+    await expect(fork(target, at("child"))).rejects.toThrow(
+      "segment 1, which the snapshot needs, is missing",
+    );
+    expect(readdirSync(at("child"))).toEqual([]);
+  });
+
+  test("is another log's segment without the ancestor's name", async () => {
+    const parent = await mkfs("parent");
+    await fill(parent);
+    parent.volume.snapshots.take("monday");
+    await fork({ store: at("parent"), name: "monday" }, at("child"));
+    const place = StoreRegistry.open(at("child")).log;
+    if (place === null) throw new Error("no log");
+    const { files, options, close } = openOffline(at("child"), "keep out");
+    const { failure } = inspectLog(files, { ...options, ancestors: [] }, systemTime);
+    expect(failure).toMatchObject({ code: "OTHER_HISTORY" });
+    close();
+  });
+});
+
+test("a segment that a fork shares gets a file of its own before it is cleared", async () => {
+  const parent = await mkfs("parent");
+  await fill(parent);
+  parent.volume.snapshots.take("monday");
+  await fork({ store: at("parent"), name: "monday" }, at("child"));
+  await unmount(parent);
+  const [mine, theirs] = ["parent", "child"].map((store) => {
+    return new FileSegmentStore(StoreRegistry.open(at(store)).log?.directory ?? "");
+  }) as [FileSegmentStore, FileSegmentStore];
+  const segment = links("child").indexOf(2) + 1;
+  const { bytes = 0 } = theirs.list().find((one) => one.segment === segment) ?? {};
+  const before = theirs.readSync(segment, 0, bytes);
+  mine.clear(segment, 1000);
+  expect(Buffer.compare(theirs.readSync(segment, 0, bytes), before)).toBe(0);
+  const cleared = mine.readSync(segment, 0, bytes);
+  expect(cleared.length).toBe(bytes);
+  expect(Buffer.compare(cleared.subarray(0, 1000), before.subarray(0, 1000))).toBe(0);
+  expect(cleared.subarray(1000).every((byte) => byte === 0)).toBe(true);
+  await new Promise((resolve) => {
+    mine.write(segment, 0, [bytesOf(5000)], resolve);
+  });
+  expect(Buffer.compare(theirs.readSync(segment, 0, bytes), before)).toBe(0);
+  mine.close();
+  theirs.close();
+});
