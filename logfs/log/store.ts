@@ -31,6 +31,7 @@ import {
 import { join } from "node:path";
 import { EMPTY } from "../../lib/bytes.ts";
 import { SmfsError } from "../../lib/errors.ts";
+import { readCached } from "../../sys/cached-read.ts";
 import { fallocate } from "../../sys/fallocate.ts";
 import { tryLock } from "../../sys/lock.ts";
 import type { Done, ReserveUse, SegmentInfo, SegmentStore } from "../core/log/api.ts";
@@ -52,6 +53,8 @@ const SMALL_STEP_BYTES = 2 ** 20;
 const DEFAULT_RESERVE_BYTES = 16 * 2 ** 20;
 const ZEROS = new Uint8Array(2 ** 20);
 const REWRITE_BYTES = 2 ** 20;
+/** Of tmpfs (statfs(2)): all in memory, but it does not say so. */
+const TMPFS_MAGIC = 0x01021994;
 /** Longest write that is done at once. */
 const SMALL_WRITE_BYTES = 64 * 1024;
 const SMALL_WRITE_PARTS = 16;
@@ -68,6 +71,8 @@ export class FileSegmentStore implements SegmentStore {
   private reservedBytes = 0;
   /** Under way. */
   private syncs = 0;
+  /** How it is known whether the kernel has something in memory. */
+  private cached: "asked" | "isMemory" | "unknown" = "asked";
   private readonly lockFd: number;
 
   /** Throws `SmfsError` BUSY when another process has it open, NOT_FOUND, IO. */
@@ -244,6 +249,26 @@ export class FileSegmentStore implements SegmentStore {
         release(error);
       });
     });
+  }
+
+  readCached(segment: number, offset: number, into: Uint8Array): boolean {
+    if (this.cached === "unknown" || offset + into.length > this.sizeOf(segment)) return false;
+    const { fd } = this.open(segment);
+    try {
+      const isMemory = this.cached === "isMemory";
+      const count = isMemory
+        ? readSync(fd, into, 0, into.length, offset)
+        : readCached(fd, offset, into);
+      return count === into.length;
+    } catch {
+      // A file system or a platform that cannot tell; what fails for good fails again in `read`.
+      this.cached = this.isMemory() ? "isMemory" : "unknown";
+      return false;
+    }
+  }
+
+  private isMemory(): boolean {
+    return statfsSync(this.directory).type === TMPFS_MAGIC;
   }
 
   /** Runs an asynchronous call on an open file; a failure to open it calls back later, too. */

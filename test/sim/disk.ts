@@ -156,6 +156,11 @@ export class SimulatedDisk implements SegmentStore {
     });
   }
 
+  /** A simulated disk has nothing before it. */
+  readCached(): boolean {
+    return false;
+  }
+
   read(
     segment: number,
     offset: number,

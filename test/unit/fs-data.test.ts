@@ -101,7 +101,42 @@ function countReads({ volume }: FsWorld): { count: number } {
   return reads;
 }
 
+/** Blocks that stand at even addresses come at once, into memory given; the others later. */
+function halfCached({ volume }: FsWorld): { now: number; late: number } {
+  const reads = { now: 0, late: 0 };
+  const readBlock = volume.readBlock.bind(volume);
+  volume.readBlock = (segment, offset, length, into) => {
+    const bytes = (readBlock(segment, offset, length) as Uint8Array).slice();
+    if ((offset >>> 12) % 2 === 1) {
+      reads.late++;
+      return Promise.resolve().then(() => {
+        // Another read has used the memory meanwhile.
+        if (into !== undefined) new Uint8Array(into.buffer).fill(0xee);
+        return bytes;
+      });
+    }
+    reads.now++;
+    into?.set(bytes);
+    return into?.subarray(0, length) ?? bytes;
+  };
+  return reads;
+}
+
 describe("writing and reading", () => {
+  test("BlocksThatComeAtOnceAndLaterMakeOneRead", async () => {
+    const file = await OneFile.make();
+    // Far from one another in the log: each block is read by itself.
+    for (const at of [6, 4, 2, 0, 5, 3, 1]) {
+      await file.write(at * 5000, bytesOf(5000, at));
+      await file.write(1_000_000, bytesOf(7000));
+    }
+    const expected = await file.read(0, 35_000);
+    const reads = halfCached(file.world);
+    for (let time = 0; time < 3; time++) expect(await file.read(0, 35_000)).toEqual(expected);
+    expect(reads.now).toBeGreaterThan(3);
+    expect(reads.late).toBeGreaterThan(3);
+  });
+
   test("AFreshFileGivesNothing", async () => {
     const file = await OneFile.make();
     expect(await file.read(0, 100)).toHaveLength(0);

@@ -75,6 +75,16 @@ describe("segment files", () => {
     expect(await read(1, 4096, 2 ** 17)).toEqual(bodyOf(2 ** 17));
   });
 
+  test("what was just written is read without waiting, into memory given; never past the end", async () => {
+    store.allocate(1, 2 ** 20);
+    expect(await written(1, 100, [bodyOf(5000)])).toBeNull();
+    const into = new Uint8Array(5000);
+    // Where the file system cannot tell (then it says so once) a second call settles it.
+    const cached = store.readCached(1, 100, into) || store.readCached(1, 100, into);
+    if (cached) expect(into).toEqual(bodyOf(5000));
+    expect(store.readCached(1, 2 ** 20 - 10, new Uint8Array(20))).toBe(false);
+  });
+
   test("a read past the end gives what is there and takes no memory for the rest", async () => {
     store.allocate(1, 4096);
     expect((await read(1, 4000, 2 ** 40)).length).toBe(96);

@@ -91,7 +91,12 @@ export interface Volume {
     privileged?: boolean,
   ): { value: T; sequence: number } | Promise<{ value: T; sequence: number }>;
   /** Stored bytes at an address (whole blocks; the caller verifies). */
-  readBlock(segment: number, offset: number, length: number): Uint8Array | Promise<Uint8Array>;
+  readBlock(
+    segment: number,
+    offset: number,
+    length: number,
+    into?: Uint8Array,
+  ): Uint8Array | Promise<Uint8Array>;
   readonly headSequence: number;
   readonly statistics: VolumeStatistics;
   space(): { totalBytes: number; freeBytes: number };

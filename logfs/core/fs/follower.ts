@@ -119,8 +119,13 @@ export class VolumeFollower implements Volume, SnapshotSource {
     return fail("EROFS");
   }
 
-  readBlock(segment: number, offset: number, length: number): Uint8Array | Promise<Uint8Array> {
-    return readLog(this.log, { segment, offset }, length);
+  readBlock(
+    segment: number,
+    offset: number,
+    length: number,
+    into?: Uint8Array,
+  ): Uint8Array | Promise<Uint8Array> {
+    return readLog(this.log, { segment, offset }, length, into);
   }
 
   /** Resolves when everything that was in the log has been applied, or the follower has stopped. */

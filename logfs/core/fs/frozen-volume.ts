@@ -123,7 +123,12 @@ export class FrozenVolume implements Volume, SnapshotSource {
     return fail("EROFS");
   }
 
-  readBlock(segment: number, offset: number, length: number): Uint8Array | Promise<Uint8Array> {
-    return readLog(this.log, { segment, offset }, length);
+  readBlock(
+    segment: number,
+    offset: number,
+    length: number,
+    into?: Uint8Array,
+  ): Uint8Array | Promise<Uint8Array> {
+    return readLog(this.log, { segment, offset }, length, into);
   }
 }

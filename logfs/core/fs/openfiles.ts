@@ -25,7 +25,7 @@ import { chain } from "./maybe.ts";
 import { makeUnnamed, type Naming } from "./namespace.ts";
 import { checkOpen, createFile, type Creation, openAndTruncate } from "./opening.ts";
 import { planAgain } from "./plan-again.ts";
-import { executeRead, planRead } from "./reading.ts";
+import { executeRead, planRead, type ReadPlan } from "./reading.ts";
 import type { FsCounters } from "./statistics.ts";
 import { PENDING, type Pending } from "./truncation.ts";
 import type { UsedInodes } from "./used.ts";
@@ -37,6 +37,9 @@ import {
   type Writer,
   writePart,
 } from "./writing.ts";
+
+/** The largest read of FUSE is 1 MiB, and its blocks may reach beyond it at both ends. */
+const SCRATCH_BYTES = 2 * 2 ** 20;
 
 export interface Opened {
   readonly attributes: Attributes;
@@ -65,6 +68,8 @@ export class OpenFiles {
   private readonly used: UsedInodes;
   private readonly counters: FsCounters;
   private readonly handles = new Handles();
+  /** Made at the first read. */
+  private scratch: Uint8Array | undefined;
 
   constructor(volume: Volume, driver: Driver, used: UsedInodes, counters: FsCounters) {
     this.volume = volume;
@@ -142,13 +147,20 @@ export class OpenFiles {
     const part = planAgain(() => {
       const plan = this.volume.view((view) => planRead(view, inode, offset, length));
       return chain(plan, (planned) =>
-        chain(executeRead(this.volume, planned, this.counters), (pieces) => ({ planned, pieces })),
+        chain(this.execute(planned, before), (pieces) => ({ planned, pieces })),
       );
     });
     return chain(part, ({ planned: { next }, pieces }) => {
       const all = before.length === 0 ? pieces : before.concat(pieces);
       return next === undefined ? all : this.readFrom(inode, next, offset + length - next, all);
     });
+  }
+
+  /** Only a read of one plan may leave its bytes in memory that the next one uses. */
+  private execute(plan: ReadPlan, before: readonly Uint8Array[]): MaybePromise<Uint8Array[]> {
+    const isWhole = before.length === 0 && plan.next === undefined;
+    if (isWhole) this.scratch ??= new Uint8Array(SCRATCH_BYTES);
+    return executeRead(this.volume, plan, this.counters, isWhole ? this.scratch : undefined);
   }
 
   write(handle: number, offset: number, data: Uint8Array, sync: SyncRequest): MaybePromise<number> {

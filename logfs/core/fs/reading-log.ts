@@ -4,18 +4,20 @@ import type { Address, LogReader } from "../log/api.ts";
 
 type Outcome = { error: Error | null; bytes: Uint8Array };
 
-/** Exactly `length` bytes. Throws or rejects with the log's error, DAMAGED when the log ends before. */
+/** Exactly `length` bytes; `into` as `LogReader.read` says. Throws or rejects with the log's error, DAMAGED when the log ends before. */
 export function readLog(
   log: Pick<LogReader, "read">,
   address: Address,
   length: number,
+  into?: Uint8Array,
 ): Uint8Array | Promise<Uint8Array> {
   let outcome: Outcome | null = null;
   let settle: ((outcome: Outcome) => void) | null = null;
-  log.read(address, length, (error, bytes) => {
+  const done = (error: Error | null, bytes: Uint8Array): void => {
     outcome = { error, bytes };
     settle?.(outcome);
-  });
+  };
+  log.read(address, length, done, into);
   if (outcome !== null) return whole(outcome, address, length);
   return new Promise<Outcome>((resolve) => {
     settle = resolve;

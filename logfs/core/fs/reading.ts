@@ -86,15 +86,19 @@ export function planRead(view: ItemView, inode: number, offset: number, length: 
   return { inode, pieces, next };
 }
 
-/** The planned bytes in order. Throws `SmfsError` DAMAGED where a stored block does not match. */
+/**
+ * The planned bytes in order. Where all of them are there at once they may stand in `scratch`, which
+ * is the caller's to use again. Throws `SmfsError` DAMAGED where a stored block does not match.
+ */
 export function executeRead(
   volume: Volume,
   plan: ReadPlan,
   counters: FsCounters,
+  scratch?: Uint8Array,
 ): MaybePromise<Uint8Array[]> {
   const blocks = new Map<Piece, StoredBlock>();
   const runs = planRuns(plan.pieces, blocks);
-  return chain(loadRuns(volume, runs), () => {
+  return chain(loadRuns(volume, runs, scratch), () => {
     for (const block of new Set(blocks.values())) verify(plan.inode, block, counters);
     for (const piece of plan.pieces) counters.readBytes += piece.length;
     return slices(plan.pieces, blocks);
@@ -151,16 +155,38 @@ function runFor(runs: Run[], segment: number, offset: number, length: number): R
   return fresh;
 }
 
-function loadRuns(volume: Volume, runs: readonly Run[], from = 0): MaybePromise<void> {
-  const late: Promise<void>[] = [];
-  let at = from;
+function loadRuns(
+  volume: Volume,
+  runs: readonly Run[],
+  scratch: Uint8Array | undefined,
+): MaybePromise<void> {
+  let room = scratch;
+  for (const [at, run] of runs.entries()) {
+    const into = room !== undefined && room.length >= run.length ? room : undefined;
+    const bytes = volume.readBlock(run.segment, run.offset, run.length, into);
+    if (bytes instanceof Promise) return loadLate(volume, runs, at, bytes);
+    run.bytes = bytes;
+    if (bytes.buffer === room?.buffer) room = room.subarray(run.length);
+  }
+}
+
+/** Run `from` is on its way. What stands in memory that others use meanwhile is copied first. */
+function loadLate(
+  volume: Volume,
+  runs: readonly Run[],
+  from: number,
+  first: Promise<Uint8Array>,
+): Promise<void> {
+  for (const run of runs.slice(0, from)) run.bytes = run.bytes.slice();
+  const late = [first.then((read) => void ((runs[from] as Run).bytes = read))];
+  let at = from + 1;
   for (; at < runs.length && late.length < PARALLEL_RUNS; at++) {
     const run = runs[at] as Run;
     const bytes = volume.readBlock(run.segment, run.offset, run.length);
     if (bytes instanceof Promise) late.push(bytes.then((read) => void (run.bytes = read)));
     else run.bytes = bytes;
   }
-  if (late.length > 0) return Promise.all(late).then(() => loadRuns(volume, runs, at));
+  return Promise.all(late).then(() => loadRuns(volume, runs.slice(at), undefined));
 }
 
 function verify(inode: number, block: StoredBlock, counters: FsCounters): void {

@@ -104,9 +104,14 @@ export class SnapshotVolume implements Volume {
     return fail("EROFS");
   }
 
-  readBlock(segment: number, offset: number, length: number): Uint8Array | Promise<Uint8Array> {
+  readBlock(
+    segment: number,
+    offset: number,
+    length: number,
+    into?: Uint8Array,
+  ): Uint8Array | Promise<Uint8Array> {
     this.requireKept();
-    return this.unlessGone(() => readLog(this.host.log, { segment, offset }, length));
+    return this.unlessGone(() => readLog(this.host.log, { segment, offset }, length, into));
   }
 
   private requireKept(): void {

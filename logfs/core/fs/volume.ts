@@ -184,8 +184,13 @@ export class TreeVolume implements CleanableVolume, SnapshotSource {
     });
   }
 
-  readBlock(segment: number, offset: number, length: number): Uint8Array | Promise<Uint8Array> {
-    return readLog(this.log, { segment, offset }, length);
+  readBlock(
+    segment: number,
+    offset: number,
+    length: number,
+    into?: Uint8Array,
+  ): Uint8Array | Promise<Uint8Array> {
+    return readLog(this.log, { segment, offset }, length, into);
   }
 
   get needed(): Pick<SegmentSet, "has"> {

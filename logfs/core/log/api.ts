@@ -89,6 +89,8 @@ export interface SegmentStore {
     length: number,
     done: (error: Error | null, bytes: Uint8Array) => void,
   ): void;
+  /** Fills `into` when that takes no waiting for a device; false, and nothing to be relied on in it, when it would. */
+  readCached(segment: number, offset: number, into: Uint8Array): boolean;
   readSync(segment: number, offset: number, length: number): Uint8Array;
   /** The file is gone, durably, when this returns; to this store it is gone even when this throws. */
   remove(segment: number): void;
@@ -134,12 +136,15 @@ export interface LogReader {
 
   /**
    * Bytes at an address, from memory while they are not on disk yet. `done` may be called before
-   * this returns when the bytes are in memory. Fails NOT_FOUND when the segment was dropped.
+   * this returns when the bytes are in memory, ours or the operating system's. The latter go to
+   * `into`, which is at least `length` long, when it is given. Fails NOT_FOUND when the segment was
+   * dropped.
    */
   read(
     address: Address,
     length: number,
     done: (error: Error | null, bytes: Uint8Array) => void,
+    into?: Uint8Array,
   ): void;
   /**
    * Whole records from `sequence` on, up to about `maxBytes` (at least one when there is one).

@@ -322,8 +322,9 @@ export class Log implements LogWriter, LogFollower, LogSegments {
     address: Address,
     length: number,
     done: (error: Error | null, bytes: Uint8Array) => void,
+    into?: Uint8Array,
   ): void {
-    this.reader.read(address, length, done);
+    this.reader.read(address, length, done, into);
   }
 
   readRecords(

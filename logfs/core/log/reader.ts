@@ -27,6 +27,9 @@ const READ_BYTES = 256 * 1024;
 /** The most one disk read takes ahead, however much the caller would take. */
 const MAX_READ_BYTES = 4 * 2 ** 20;
 
+/** Without memory given for it, so much is looked for in the operating system's (tree nodes). */
+const OWN_CACHED_BYTES = 64 * 1024;
+
 type BytesDone = (error: Error | null, bytes: Uint8Array) => void;
 type RecordsDone = (error: Error | null, records: RawRecord[]) => void;
 
@@ -70,7 +73,7 @@ export class RecordReader {
     this.resume = null;
   }
 
-  read(address: Address, length: number, done: BytesDone): void {
+  read(address: Address, length: number, done: BytesDone, into?: Uint8Array): void {
     const used = this.segments.usedBytes(address.segment);
     if (used === undefined) return done(gone(address.segment), NOTHING);
     if (address.offset + length > used) {
@@ -84,7 +87,24 @@ export class RecordReader {
       const [only] = pieces;
       return done(null, pieces.length === 1 && only !== undefined ? only : concatBytes(pieces));
     }
-    this.readDisk(address, length, memoryFrom, done);
+    const cached = this.readCached(address, length, memoryFrom, into);
+    if (cached === null) this.readDisk(address, length, memoryFrom, done);
+    else done(null, cached);
+  }
+
+  /** null when it takes a device, or part of it is not on disk yet. */
+  private readCached(
+    { segment, offset }: Address,
+    length: number,
+    memoryFrom: number,
+    into: Uint8Array | undefined,
+  ): Uint8Array | null {
+    if (offset + length > memoryFrom) return null;
+    if (into === undefined && length > OWN_CACHED_BYTES) return null;
+    const target = into?.subarray(0, length) ?? new Uint8Array(length);
+    if (!this.store.readCached(segment, offset, target)) return null;
+    this.counters.cachedReads++;
+    return target;
   }
 
   private readDisk(address: Address, length: number, memoryFrom: number, done: BytesDone): void {

@@ -97,6 +97,10 @@ export class ShadowStore implements SegmentStore {
     });
   }
 
+  readCached(): boolean {
+    return false;
+  }
+
   readSync(segment: number, offset: number, length: number): Uint8Array {
     const shadowed = this.segment(segment);
     if (this.isBelow(shadowed, offset, length)) {

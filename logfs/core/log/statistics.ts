@@ -20,6 +20,8 @@ export interface LogStatistics {
   /** Reads that went to the disk, and those that memory answered. */
   readonly diskReads: number;
   readonly memoryReads: number;
+  /** Those that the operating system's memory answered. */
+  readonly cachedReads: number;
 }
 
 export type LogCounters = { -readonly [K in keyof LogStatistics]: number };
@@ -42,5 +44,6 @@ export function newCounters(): LogCounters {
     truncations: 0,
     diskReads: 0,
     memoryReads: 0,
+    cachedReads: 0,
   };
 }
