@@ -12,10 +12,13 @@ import { run, lastLines, succeed } from "./command.ts";
 import { inCheckout } from "./paths.ts";
 
 const SMFS = inCheckout("cli/smfs");
+const OWN_CHECKS = inCheckout("dist/test/conformance/own-checks-server.js");
 
 export interface StoreOptions {
   /** Of `smfs mkfs`. */
   readonly segmentSize?: string;
+  /** What serves the mount; the product's command when nothing is said. */
+  readonly server?: "product" | "own checks";
   /** Further flags of `smfs mount`. */
   readonly mountFlags?: readonly string[];
   /** Where the store and its mount point are made. */
@@ -50,8 +53,13 @@ export class MountedStore {
     const made = new MountedStore(options);
     const { segmentSize } = options;
     const flags = segmentSize === undefined ? [] : ["--segment-size", segmentSize];
-    await succeed(SMFS, ["mkfs", made.store, ...flags]);
-    await made.mount();
+    try {
+      await succeed(SMFS, ["mkfs", made.store, ...flags]);
+      await made.mount();
+    } catch (error) {
+      await made.close();
+      throw error;
+    }
     return made;
   }
 
@@ -67,9 +75,9 @@ export class MountedStore {
   }
 
   async mount(): Promise<void> {
-    const flags = ["--allow-other", ...(this.options.mountFlags ?? [])];
     const log = openSync(join(this.directory, "server.log"), "a");
-    const server = spawn(SMFS, ["mount", this.store, this.point, ...flags], {
+    const [program = SMFS, ...args] = this.serverCommand();
+    const server = spawn(program, args, {
       stdio: ["ignore", "pipe", log],
       // A Ctrl-C in the terminal ends the run, which then ends this.
       detached: true,
@@ -81,6 +89,13 @@ export class MountedStore {
       // Its first line says that it has mounted.
       server.stdout?.once("data", () => resolve());
     });
+  }
+
+  private serverCommand(): string[] {
+    const { server, mountFlags = [] } = this.options;
+    const where = [this.store, this.point];
+    if (server === "own checks") return [process.execPath, OWN_CHECKS, ...where];
+    return [SMFS, "mount", ...where, "--allow-other", ...mountFlags];
   }
 
   async unmount(): Promise<void> {

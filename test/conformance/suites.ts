@@ -6,14 +6,16 @@ import { fsx } from "./suites/fsx.ts";
 import { git } from "./suites/git.ts";
 import { killLoop } from "./suites/kill-loop.ts";
 import { bonnie, dbench, postmark } from "./suites/loads.ts";
-import { pjdfstest } from "./suites/pjdfstest.ts";
+import { ownChecks, pjdfstest } from "./suites/pjdfstest.ts";
 import { rsync } from "./suites/rsync.ts";
+import { soak } from "./suites/soak.ts";
 import { sqlite } from "./suites/sqlite.ts";
 import { stressNg } from "./suites/stress-ng.ts";
 import { tar } from "./suites/tar.ts";
 
 export const SUITES: Readonly<Record<string, Suite>> = {
   pjdfstest,
+  "pjdfstest-own-checks": ownChecks,
   fsx,
   fsstress,
   "stress-ng": stressNg,
@@ -27,4 +29,5 @@ export const SUITES: Readonly<Record<string, Suite>> = {
   postmark,
   "bonnie++": bonnie,
   "kill-loop": killLoop,
+  soak,
 };

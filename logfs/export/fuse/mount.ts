@@ -22,6 +22,12 @@ export interface MountOptions {
   readonly access: "read-write" | "read-only";
   /** Who may use the mount: only the user that mounts, or everybody (permissions apply). */
   readonly audience: "owner" | "everybody";
+  /**
+   * Who checks permissions before the file system does, which always checks: the kernel, by the
+   * attributes that it was given, or nobody. Without the kernel's checks names must not be cached:
+   * it would walk through directories that the caller may not search.
+   */
+  readonly permissions?: "kernel" | "file system";
 }
 
 export interface FuseMount {
@@ -102,10 +108,10 @@ async function mountAsUser(mountpoint: string, options: MountOptions): Promise<n
   return fd;
 }
 
-/** The kernel checks permissions by the attributes we give it. */
 function common(options: MountOptions): string {
   const audience = options.audience === "everybody" ? ",allow_other" : "";
-  return `default_permissions,max_read=${MAX_IO_BYTES}${audience}`;
+  const permissions = options.permissions === "file system" ? "" : ",default_permissions";
+  return `max_read=${MAX_IO_BYTES}${permissions}${audience}`;
 }
 
 /**

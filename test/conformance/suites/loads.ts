@@ -49,11 +49,11 @@ export const postmark: Suite = {
 };
 
 export const bonnie: Suite = {
-  about: "bonnie++, 2 GiB and 4,096 files",
+  about: "bonnie++, 512 MiB and 4,096 files",
   async run(checks, options) {
     requireProgram("bonnie++");
     await withStore(checks, options, async (store) => {
-      const size = ["-s", "2048", "-r", "1024", "-n", "4", "-u", "root", "-q"];
+      const size = ["-f", "-s", "512", "-r", "256", "-n", "4", "-u", "root", "-q"];
       await checks.check("all phases", () => succeed("bonnie++", ["-d", store.point, ...size]));
     });
   },

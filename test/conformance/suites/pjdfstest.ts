@@ -5,25 +5,40 @@
 import { mkdirSync } from "node:fs";
 import { join, relative } from "node:path";
 import { lastLines, requireProgram, run } from "../command.ts";
-import { type Checks, checkoutOf, type Suite, withStore } from "../suite.ts";
+import type { MountedStore } from "../mounted-store.ts";
+import { type Checks, checkoutOf, type Suite, type SuiteOptions, withStore } from "../suite.ts";
 
 const LIMIT_SECONDS = 1800;
 
 export const pjdfstest: Suite = {
   about: "pjdfstest, built, as root",
-  async run(checks, options) {
-    requireProgram("prove", "perl");
-    const source = checkoutOf("pjdfstest", "pjdfstest", options);
-    await withStore(checks, options, async (store) => {
-      const directory = store.at("pjdfstest");
-      mkdirSync(directory);
-      const tests = join(source, "tests");
-      const how = { cwd: directory, seconds: LIMIT_SECONDS };
-      const { output } = await run("prove", ["-r", tests], how);
-      readSummary(checks, output, tests);
-    });
-  },
+  run: (checks, options) => runOn("product", checks, options),
 };
+
+export const ownChecks: Suite = {
+  about: "the same, with the file system's own permission checks only",
+  run: (checks, options) => runOn("own checks", checks, options),
+};
+
+async function runOn(
+  server: "product" | "own checks",
+  checks: Checks,
+  options: SuiteOptions,
+): Promise<void> {
+  requireProgram("prove", "perl");
+  const source = checkoutOf("pjdfstest", "pjdfstest", options);
+  const body = async (store: MountedStore): Promise<void> => {
+    const directory = store.at("pjdfstest");
+    mkdirSync(directory);
+    const tests = join(source, "tests");
+    const { output } = await run("prove", ["-r", tests], {
+      cwd: directory,
+      seconds: LIMIT_SECONDS,
+    });
+    readSummary(checks, output, tests);
+  };
+  await withStore(checks, options, body, { server });
+}
 
 /** `prove` ends with the number of tests; before that it lists, by file, those that failed. */
 function readSummary(checks: Checks, output: string, tests: string): void {
