@@ -1,9 +1,10 @@
 import { describe, expect, test } from "vitest";
 import {
   chooseVictims,
-  needOf,
+  gainOf,
+  goalOf,
+  type Need,
   type SegmentUsage,
-  type SpaceUse,
   worthOf,
   writableBytes,
 } from "../../logfs/core/fs/cleaner/policy.ts";
@@ -61,40 +62,46 @@ describe("when to clean", () => {
     pressureBytes: 50,
     leastGarbageBytes: 30,
   };
-  const space = (freeBytes: number, deadBytes: number): SpaceUse => ({
-    freeBytes,
-    usedBytes: 1000,
-    reclaimable: { bytes: 500 + deadBytes, liveBytes: 500 },
+  const needOf = (freeBytes: number, garbageBytes: number, before: Need = "none"): Need =>
+    goalOf({ freeBytes, usedBytes: 1000, garbageBytes }, thresholds, before).need;
+
+  test("nothing is done while a quarter of the used bytes or less is garbage", () => {
+    expect(needOf(1000, 250)).toBe("none");
+    expect(needOf(1000, 251)).toBe("background");
   });
 
-  test("nothing is done while a quarter of the used bytes or less is dead", () => {
-    expect(needOf(space(1000, 250), thresholds, "none")).toBe("none");
-    expect(needOf(space(1000, 251), thresholds, "none")).toBe("background");
-  });
-
-  test("background work goes on until a little less is dead than when it began", () => {
-    expect(needOf(space(1000, 240), thresholds, "background")).toBe("background");
-    expect(needOf(space(1000, 220), thresholds, "background")).toBe("none");
+  test("background work goes on until there is a little less garbage than when it began", () => {
+    expect(needOf(1000, 240, "background")).toBe("background");
+    expect(needOf(1000, 220, "background")).toBe("none");
   });
 
   test("pressure begins above the cleaner's own space and ends at twice the distance", () => {
-    expect(needOf(space(149, 0), thresholds, "none")).toBe("pressure");
-    expect(needOf(space(150, 0), thresholds, "none")).toBe("none");
-    expect(needOf(space(199, 0), thresholds, "pressure")).toBe("pressure");
-    expect(needOf(space(200, 0), thresholds, "pressure")).toBe("none");
+    expect(needOf(149, 0)).toBe("pressure");
+    expect(needOf(150, 0)).toBe("none");
+    expect(needOf(199, 0, "pressure")).toBe("pressure");
+    expect(needOf(200, 0, "pressure")).toBe("none");
   });
 
-  test("a few dead bytes in a small store are left alone", () => {
-    const small = { freeBytes: 1000, usedBytes: 40, reclaimable: { bytes: 40, liveBytes: 12 } };
-    expect(needOf(small, thresholds, "none")).toBe("none");
+  test("what is wanted is what is missing until there is no need any more", () => {
+    const space = { freeBytes: 120, usedBytes: 1000, garbageBytes: 300 };
+    expect(goalOf(space, thresholds, "none").wantedBytes).toBe(80);
+    expect(goalOf({ ...space, freeBytes: 500 }, thresholds, "none").wantedBytes).toBe(75);
   });
 
-  test("what can be written is what is free and dead, less the cleaner's own", () => {
-    const use = { freeBytes: 300, usedBytes: 700, reclaimable: { bytes: 640, liveBytes: 320 } };
-    expect(writableBytes(use, 100)).toBe(300 + 640 - 330 - 100);
-    expect(
-      writableBytes({ ...use, freeBytes: 0, reclaimable: { bytes: 9, liveBytes: 9 } }, 1),
-    ).toBe(0);
+  test("a little garbage in a small store is left alone", () => {
+    const small = { freeBytes: 1000, usedBytes: 40, garbageBytes: 28 };
+    expect(goalOf(small, thresholds, "none").need).toBe("none");
+  });
+
+  test("a segment that is not worth its move gains nothing", () => {
+    expect(gainOf({ bytes: 1024, liveBytes: 1000 })).toBe(0);
+    expect(gainOf({ bytes: 1024, liveBytes: 0 })).toBe(1024);
+    expect(gainOf({ bytes: 1024, liveBytes: 512 })).toBe(504);
+  });
+
+  test("what can be written is what is free and garbage, less the cleaner's own", () => {
+    expect(writableBytes({ freeBytes: 300, usedBytes: 700, garbageBytes: 310 }, 100)).toBe(510);
+    expect(writableBytes({ freeBytes: 20, usedBytes: 700, garbageBytes: 10 }, 100)).toBe(0);
   });
 });
 

@@ -8,6 +8,10 @@ import type { SegmentSet } from "../segment-set.ts";
 export interface CleanableVolume extends Volume {
   /** Of the active tree, now. */
   readonly live: Pick<LiveBytes, "of" | "writtenSecondsOf">;
+  /** Segments that this state needs, and a replay of the log up to it. */
+  readonly needed: Pick<SegmentSet, "has">;
+  /** Bytes of nodes, by segment, that are in `live` until the next checkpoint. */
+  readonly replaced: ReadonlyMap<number, number>;
   /** Segments that snapshots need. */
   readonly pinned: Pick<SegmentSet, "has">;
   /**

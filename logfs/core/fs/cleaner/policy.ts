@@ -74,54 +74,68 @@ export function chooseVictims(
   return victims;
 }
 
+/**
+ * What cleaning a segment gains, about: its dead bytes, less what the moved data is larger by; nothing
+ * when it is not worth its move.
+ */
+export function gainOf({ bytes, liveBytes }: Pick<SegmentUsage, "bytes" | "liveBytes">): number {
+  const gain = bytes - liveBytes * (1 + LEAST_DEAD_SHARE / 2);
+  return bytes - liveBytes >= LEAST_DEAD_SHARE * bytes ? Math.max(0, gain) : 0;
+}
+
 /** The store as the policy sees it, bytes. */
 export interface SpaceUse {
   /** Free on the device, or of the quota. */
   readonly freeBytes: number;
-  /** Of all segment files. */
+  /** Of all segments. */
   readonly usedBytes: number;
-  /** Of the segments that cleaning or a checkpoint may give back. */
-  readonly reclaimable: { readonly bytes: number; readonly liveBytes: number };
+  /** What cleaning all that may be cleaned would gain. */
+  readonly garbageBytes: number;
 }
 
 export interface Thresholds {
-  /** Share of the used bytes that may be dead before the cleaner works in the background. */
+  /** Share of the used bytes that may be garbage before the cleaner works in the background. */
   readonly garbageShare: number;
+  /** So much garbage is always left alone. */
+  readonly leastGarbageBytes: number;
   /** Free space that is the cleaner's own: foreground operations wait below it. */
   readonly ownBytes: number;
   /** Below `ownBytes` plus this the cleaner works without pause. */
   readonly pressureBytes: number;
-  /** So much dead data is always left alone. */
-  readonly leastGarbageBytes: number;
 }
 
 export type Need = "none" | "background" | "pressure";
 
-/** Under pressure the cleaner goes on until twice the space is free at which it began. */
-export function needOf(space: SpaceUse, thresholds: Thresholds, before: Need): Need {
-  const { ownBytes, pressureBytes } = thresholds;
-  const enough = ownBytes + pressureBytes * (before === "pressure" ? 2 : 1);
-  if (space.freeBytes < enough) return "pressure";
-  return garbageBytes(space) > mostGarbage(space, thresholds, before) ? "background" : "none";
-}
-
-/** Background work ends a little below the share at which it begins, or it would never rest. */
-function mostGarbage(space: SpaceUse, thresholds: Thresholds, before: Need): number {
-  const { garbageShare, leastGarbageBytes } = thresholds;
-  const share = before === "background" ? garbageShare * 0.9 : garbageShare;
-  return Math.max(share * space.usedBytes, leastGarbageBytes);
-}
-
-export function garbageBytes({ reclaimable }: SpaceUse): number {
-  return Math.max(0, reclaimable.bytes - reclaimable.liveBytes);
+export interface Goal {
+  readonly need: Need;
+  /** To be gained until there is no need any more. */
+  readonly wantedBytes: number;
 }
 
 /**
- * What applications can still write: free space and what cleaning gives back, less what the cleaner
- * needs for itself and what moved data is larger by.
+ * Under pressure the cleaner goes on until twice the space is free at which it began; background work
+ * ends a little below the share at which it begins: or it would never rest. `before`: the need that
+ * it is working on.
  */
-export function writableBytes(space: SpaceUse, ownBytes: number): number {
-  const movedBytes = space.reclaimable.liveBytes * (1 + LEAST_DEAD_SHARE);
-  const reclaimed = Math.max(0, space.reclaimable.bytes - movedBytes);
-  return Math.max(0, Math.floor(space.freeBytes + reclaimed - ownBytes));
+export function goalOf(space: SpaceUse, thresholds: Thresholds, before: Need): Goal {
+  const { garbageShare, leastGarbageBytes, ownBytes, pressureBytes } = thresholds;
+  const { freeBytes, usedBytes, garbageBytes } = space;
+  const enough = ownBytes + 2 * pressureBytes;
+  if (freeBytes < (before === "pressure" ? enough : enough - pressureBytes)) {
+    return { need: "pressure", wantedBytes: enough - freeBytes };
+  }
+  const begin = Math.max(garbageShare * usedBytes, leastGarbageBytes);
+  const rest = 0.9 * begin;
+  if (garbageBytes <= (before === "background" ? rest : begin)) {
+    return { need: "none", wantedBytes: 0 };
+  }
+  return { need: "background", wantedBytes: garbageBytes - rest };
+}
+
+/**
+ * What applications can still write: free space and what cleaning gains, less what the cleaner needs
+ * for itself.
+ */
+export function writableBytes({ freeBytes, garbageBytes }: SpaceUse, ownBytes: number): number {
+  return Math.max(0, Math.floor(freeBytes + garbageBytes - ownBytes));
 }

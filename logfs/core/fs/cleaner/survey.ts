@@ -13,7 +13,7 @@ import { SmfsError } from "../../../../lib/errors.ts";
 import type { Address, LogReader, LogSegment } from "../../log/api.ts";
 import { KIND } from "../../log/format.ts";
 import { type ItemView, MAX_VALUE_BYTES } from "../api.ts";
-import { visitExtents } from "../extents.ts";
+import { type PlacedExtent, visitExtents } from "../extents.ts";
 import {
   BLOCK_BYTES,
   decodeExtent,
@@ -37,8 +37,8 @@ export type StoredBlock = Pick<ExtentItem, "segment" | "offset" | "storedBytes" 
 
 /** Something in a segment that is alive and must be moved. */
 export type LivePiece =
-  /** Bytes [start, start + length) of a file, in a block that it does not share. */
-  | (Placed & { readonly kind: "extent"; readonly start: number; readonly length: number })
+  /** Bytes [start, start + length) of a file, `skip` bytes into a block that it does not share. */
+  | (Placed & { readonly kind: "extent" } & Pick<PlacedExtent, "start" | "length" | "skip">)
   /** A block that other files own too. */
   | (Placed & { readonly kind: "shared" })
   /** A long value of an extended attribute; the block is the value. */
@@ -225,7 +225,7 @@ function livePieces(view: ItemView, stored: Stored, writtenSeconds: number): Liv
   visitExtents(view, inode, Math.max(0, low), low + block.storedBytes, (extent) => {
     const { start, length, skip } = extent;
     if (isSameBlock(extent, block) && start - skip === low) {
-      pieces.push({ kind: "extent", inode, start, length, block, writtenSeconds });
+      pieces.push({ kind: "extent", inode, start, length, skip, block, writtenSeconds });
     }
     return true;
   });

@@ -1,0 +1,102 @@
+/** The segments of a log as the cleaner sees them: how much of them is dead, which may be cleaned. */
+import type { LogSegment } from "../../log/api.ts";
+import type { CleanableVolume } from "./api.ts";
+import type { CleanerLog } from "./cleaner.ts";
+import { gainOf, type SegmentUsage, type SpaceUse } from "./policy.ts";
+
+/** So often may a victim keep live bytes: its files may have changed while it was cleaned. */
+const ATTEMPTS = 3;
+
+interface CensusPorts {
+  readonly log: Pick<CleanerLog, "segments" | "checkpoint">;
+  readonly volume: Pick<CleanableVolume, "live" | "pinned" | "needed" | "replaced">;
+  readonly space: () => { totalBytes: number; freeBytes: number };
+}
+
+export interface DeadBytes {
+  /** Of those that can be dropped as soon as everything is durable everywhere. */
+  readonly freeBytes: number;
+  /** Of those that a replay of the log would need: only a checkpoint frees them. */
+  readonly waitingBytes: number;
+}
+
+export class SegmentCensus {
+  private readonly ports: CensusPorts;
+  private readonly attempts = new Map<number, number>();
+
+  constructor(ports: CensusPorts) {
+    this.ports = ports;
+  }
+
+  get setAside(): number[] {
+    const failed = [...this.attempts].filter(([, attempts]) => attempts >= ATTEMPTS);
+    return failed.map(([segment]) => segment);
+  }
+
+  /** Of the segments that nothing refers to any more, once the next checkpoint is written. */
+  dead(): DeadBytes {
+    const { log, volume } = this.ports;
+    const { live, needed, replaced } = volume;
+    const checkpoint = log.checkpoint?.segment ?? 0;
+    const dead = { freeBytes: 0, waitingBytes: 0 };
+    for (const { segment, sealed, usedBytes } of this.unpinned()) {
+      if (!sealed || live.of(segment) > (replaced.get(segment) ?? 0)) continue;
+      if (segment < checkpoint && !needed.has(segment)) dead.freeBytes += usedBytes;
+      else dead.waitingBytes += usedBytes;
+    }
+    return dead;
+  }
+
+  /** What may be cleaned: sealed, before the newest checkpoint's segment, not set aside. */
+  candidates(): SegmentUsage[] {
+    const checkpoint = this.ports.log.checkpoint?.segment ?? 0;
+    return this.unpinned()
+      .filter(({ sealed, segment }) => sealed && segment < checkpoint && !this.isSetAside(segment))
+      .map((one) => this.usageOf(one));
+  }
+
+  spaceUse(): SpaceUse {
+    const { segments } = this.ports.log;
+    const { freeBytes } = this.ports.space();
+    let usedBytes = 0;
+    for (const one of segments) usedBytes += one.usedBytes;
+    let garbageBytes = 0;
+    for (const one of this.unpinned()) {
+      if (!this.isSetAside(one.segment)) garbageBytes += gainOf(this.usageOf(one));
+    }
+    return { freeBytes, usedBytes, garbageBytes };
+  }
+
+  usage(): { liveBytes: number; usedBytes: number } {
+    const { log, volume } = this.ports;
+    let liveBytes = 0;
+    let usedBytes = 0;
+    for (const one of log.segments) {
+      liveBytes += volume.live.of(one.segment);
+      usedBytes += one.usedBytes;
+    }
+    return { liveBytes, usedBytes };
+  }
+
+  /** A victim has kept live bytes. True when it will not be tried again. */
+  failed(segment: number): boolean {
+    const attempts = (this.attempts.get(segment) ?? 0) + 1;
+    this.attempts.set(segment, attempts);
+    return attempts === ATTEMPTS;
+  }
+
+  private isSetAside(segment: number): boolean {
+    return (this.attempts.get(segment) ?? 0) >= ATTEMPTS;
+  }
+
+  private unpinned(): LogSegment[] {
+    const { log, volume } = this.ports;
+    return log.segments.filter(({ segment }) => !volume.pinned.has(segment));
+  }
+
+  private usageOf({ segment, usedBytes }: LogSegment): SegmentUsage {
+    const { live } = this.ports.volume;
+    const liveBytes = live.of(segment);
+    return { segment, bytes: usedBytes, liveBytes, writtenSeconds: live.writtenSecondsOf(segment) };
+  }
+}

@@ -1,0 +1,409 @@
+/**
+ * `Cleaner`: makes segments dead, so that they can be dropped (ARCHITECTURE, "Cleaning").
+ *
+ * It works in rounds: choose victims (`policy.ts`), survey them, move what is alive (`evacuation.ts`),
+ * write a checkpoint, wait until the dead segments have been dropped. Rounds follow one another while
+ * there is a need: with pauses in the background, without any when space is short.
+ *
+ * - A victim is given up for nothing that the survey says: only tables in which it has no live bytes
+ *   any more make it dead. One that keeps some is set aside: it is not tried again while this runs.
+ * - Only one round runs at a time; what is asked for meanwhile waits for its end.
+ */
+import { messageOf, SmfsError } from "../../../../lib/errors.ts";
+import type { Clock, Timers } from "../../../../lib/ports.ts";
+import type { Log } from "../../log/log.ts";
+import type { CleanableVolume } from "./api.ts";
+import { evacuate } from "./evacuation.ts";
+import { Gate } from "./gate.ts";
+import {
+  chooseVictims,
+  goalOf,
+  type Goal,
+  LEAST_DEAD_SHARE,
+  type Need,
+  writableBytes,
+} from "./policy.ts";
+import { SegmentCensus } from "./census.ts";
+import { type CleanerCounters, newCounters } from "./statistics.ts";
+import { Waits } from "./waits.ts";
+
+export type CleanerLog = Pick<
+  Log,
+  | "read"
+  | "segments"
+  | "checkpoint"
+  | "endAddress"
+  | "head"
+  | "failure"
+  | "sealSegment"
+  | "unwrittenBytes"
+  | "whenWritten"
+  | "whenDurable"
+  | "statistics"
+  | "subscribe"
+>;
+
+export interface CleanerOptions {
+  readonly segmentBytes: number;
+  readonly maxRecordBytes: number;
+  /** Changed nodes at which the volume writes a checkpoint. */
+  readonly dirtyBytes: number;
+  /** Share of the used bytes that may be garbage before it works in the background. */
+  readonly garbageShare: number;
+}
+
+export interface CleanerPorts {
+  readonly log: CleanerLog;
+  readonly volume: CleanableVolume;
+  readonly time: Clock & Timers;
+  /** Capacity and free bytes below the log (`SegmentStore.space`). */
+  readonly space: () => { totalBytes: number; freeBytes: number };
+  /** Takes back what was given to those that free space (`SegmentStore.restoreReserve`). */
+  readonly restoreReserve: () => void;
+  /** Why dead segments cannot be dropped now (a mirror is away); null when nothing is in the way. */
+  readonly obstacle: () => string | null;
+  /** Something went wrong that cleaning can live with, or that ended it. */
+  readonly onTrouble: (message: string) => void;
+}
+
+/** What one call of `trim` did. */
+export interface TrimResult {
+  readonly rounds: number;
+  readonly cleanedSegments: number;
+  readonly movedBytes: number;
+  /** Of the segments that were dropped. */
+  readonly droppedBytes: number;
+}
+
+/** Memory for the bytes that move together, and so the longest stretch that stands together. */
+const BATCH_BYTES = 32 * 2 ** 20;
+/** Live bytes that one round moves at most, in batches: a checkpoint follows. */
+const ROUND_BYTES = 256 * 2 ** 20;
+/** Of the store: what the cleaner keeps for itself, but not more segments than it can use. */
+const OWN_SHARE = 1 / 64;
+const OWN_SEGMENTS = 16;
+/** Space under which the cleaner hurries: this share of the store, two segments at least. */
+const PRESSURE_SHARE = 1 / 100;
+const LEAST_GARBAGE_SEGMENTS = 4;
+/** After so many rounds without a gain there is none: nodes that change may cost one what it gains. */
+const FRUITLESS_ROUNDS = 3;
+/** In the background it works half of the time. */
+const PAUSE_MICROS = { least: 20_000, most: 5_000_000 } as const;
+/** Whoever waits for a drop looks again after this, whatever happened or did not. */
+const LOOK_AGAIN_MICROS = 1_000_000;
+
+export class Cleaner {
+  readonly gate: Gate;
+  readonly counters: CleanerCounters = newCounters();
+  private readonly ports: CleanerPorts;
+  private readonly options: CleanerOptions;
+  private readonly census: SegmentCensus;
+  private readonly waits: Waits;
+  private state: "idle" | "running" | "stopped" = "idle";
+  private need: Need = "none";
+  private ended: Promise<void> = Promise.resolve();
+  private readonly unsubscribe: () => void;
+  /** Appended bytes at which the need is looked at again. */
+  private nextLookBytes = 0;
+  /** Garbage when cleaning was last found to be of no use. */
+  private uselessGarbageBytes = 0;
+  /** What the round under way has written. */
+  private costBytes = 0;
+
+  constructor(ports: CleanerPorts, options: CleanerOptions) {
+    this.ports = ports;
+    this.options = options;
+    const { log, time } = ports;
+    this.census = new SegmentCensus(ports);
+    this.waits = new Waits(time);
+    this.gate = new Gate({
+      clock: time,
+      roomBytes: () => ports.space().freeBytes - this.ownBytes,
+      appendedBytes: () => log.statistics.bytesAppended,
+      operationBytes: Math.min(2 ** 20, options.segmentBytes / 8),
+      isWorthARound: () => this.garbageHasGrown(),
+      onShortage: () => this.wake(),
+    });
+    this.unsubscribe = log.subscribe(() => this.handleProgress());
+  }
+
+  /** What applications can write before they get ENOSPC, bytes, about. */
+  get writableBytes(): number {
+    return writableBytes(this.census.spaceUse(), this.ownBytes);
+  }
+
+  /** Live bytes and bytes of all segments: how full the log is of what is needed. */
+  get usage(): { readonly liveBytes: number; readonly usedBytes: number } {
+    return this.census.usage();
+  }
+
+  /** Segments that could not be emptied: damaged, or unreadable. */
+  get setAside(): readonly number[] {
+    return this.census.setAside;
+  }
+
+  /** Something was appended, became durable here or at a mirror, or was dropped. */
+  handleProgress(): void {
+    this.waits.look();
+    const { bytesAppended } = this.ports.log.statistics;
+    if (this.state !== "idle" || bytesAppended < this.nextLookBytes) return;
+    this.nextLookBytes = bytesAppended + this.options.segmentBytes / 8;
+    this.wake();
+  }
+
+  /** Cleans everything that is worth it. Rejects with what ended a round. */
+  async trim(onProgress: (result: TrimResult) => void): Promise<TrimResult> {
+    while (this.state === "running") await this.ended;
+    const before = { ...this.counters };
+    const droppedBefore = this.ports.log.statistics.bytesDropped;
+    const result = (): TrimResult => ({
+      rounds: this.counters.rounds - before.rounds,
+      cleanedSegments: this.counters.cleanedSegments - before.cleanedSegments,
+      movedBytes: this.counters.movedBytes - before.movedBytes,
+      droppedBytes: this.ports.log.statistics.bytesDropped - droppedBefore,
+    });
+    await this.exclusively(async () => {
+      this.offerHead();
+      let goesOn = true;
+      while (this.isRunning && goesOn) {
+        goesOn = await this.round(EVERYTHING);
+        if (!goesOn) await this.dropDead("always");
+        onProgress(result());
+      }
+    });
+    return result();
+  }
+
+  /** Resolves when a round has gained something; rejects with `refusal` when it has not. */
+  nextRound(refusal: Error): Promise<void> {
+    const turn = this.waits.forRound(refusal);
+    this.wake();
+    return turn;
+  }
+
+  /** Resolves when nothing is under way any more. Whoever waits is refused. */
+  async stop(): Promise<void> {
+    if (this.state === "stopped") return;
+    const wasRunning = this.state === "running";
+    this.state = "stopped";
+    this.unsubscribe();
+    this.waits.endAll();
+    this.gate.close("this site stops");
+    if (wasRunning) await this.ended;
+  }
+
+  private get isRunning(): boolean {
+    return this.state === "running";
+  }
+
+  /**
+   * A round needs at least a victim that is all alive, and two checkpoints while it moves; one that
+   * moves many victims writes fewer nodes for each.
+   */
+  private get ownBytes(): number {
+    const { segmentBytes } = this.options;
+    const share = Math.min(this.ports.space().totalBytes * OWN_SHARE, OWN_SEGMENTS * segmentBytes);
+    return Math.max(1.25 * segmentBytes, share) + this.checkpointsBytes;
+  }
+
+  /** What is dirty may be written, and what becomes dirty meanwhile; but not more than all nodes. */
+  private get checkpointsBytes(): number {
+    const { dirtyBytes, dataBytes } = this.ports.volume.statistics;
+    const most = Math.max(dirtyBytes, this.options.dirtyBytes);
+    // What is alive and no data. Shared data is counted for each file: then it is not known.
+    const treeBytes = this.census.usage().liveBytes - dataBytes;
+    return 2 * (treeBytes > 0 ? Math.min(most, treeBytes + dirtyBytes) : most);
+  }
+
+  private goal(): Goal {
+    const { segmentBytes, garbageShare } = this.options;
+    const { totalBytes } = this.ports.space();
+    const thresholds = {
+      garbageShare,
+      leastGarbageBytes: LEAST_GARBAGE_SEGMENTS * segmentBytes,
+      ownBytes: this.ownBytes,
+      pressureBytes: Math.max(2 * segmentBytes, totalBytes * PRESSURE_SHARE),
+    };
+    return goalOf(this.census.spaceUse(), thresholds, this.need);
+  }
+
+  private wake(): void {
+    if (this.state !== "idle") return;
+    const isAwaited = this.gate.waiting > 0 || this.waits.rounds > 0;
+    if (!isAwaited && this.goal().need === "none") return;
+    // It reports its own failures.
+    void this.exclusively(() => this.work());
+  }
+
+  private async exclusively(work: () => Promise<void>): Promise<void> {
+    if (this.state !== "idle") return;
+    this.state = "running";
+    // Not in this step: it may be one in which the log has taken a record and the tree has not.
+    const run = Promise.resolve().then(work);
+    this.ended = run.then(
+      () => {},
+      () => {},
+    );
+    try {
+      await run;
+    } finally {
+      this.need = "none";
+      if (this.isRunning) this.state = "idle";
+    }
+  }
+
+  private async work(): Promise<void> {
+    let fruitless = 0;
+    for (;;) {
+      const goal = this.nextGoal();
+      if (!this.isRunning || goal.need === "none") break;
+      const startMicros = this.ports.time.nowMicros();
+      const gained = await this.tryRound(goal);
+      if (gained) this.ports.restoreReserve();
+      this.gate.pump();
+      fruitless = gained ? 0 : fruitless + 1;
+      if (fruitless === FRUITLESS_ROUNDS) {
+        this.giveUp();
+        break;
+      }
+      if (gained) this.waits.endRound(true);
+      if (this.need === "background") await this.pause(startMicros);
+    }
+    this.waits.endRound(fruitless === 0);
+  }
+
+  /** Whoever waits makes a need of what would be none. */
+  private nextGoal(): Goal {
+    const goal = this.goal();
+    const isAwaited = this.gate.waiting > 0 || this.waits.rounds > 0;
+    const { segmentBytes } = this.options;
+    const next =
+      isAwaited && goal.need !== "pressure"
+        ? { need: "pressure" as const, wantedBytes: segmentBytes }
+        : goal;
+    this.need = next.need;
+    return next;
+  }
+
+  private async tryRound(goal: Goal): Promise<boolean> {
+    try {
+      return await this.round(goal);
+    } catch (error) {
+      if (this.isRunning) this.ports.onTrouble(`a round of cleaning failed: ${messageOf(error)}`);
+      this.counters.failedRounds++;
+      if (error instanceof SmfsError) return false;
+      throw error;
+    }
+  }
+
+  /** Gives whether it gained anything. Rejects with what reading and appending reject. */
+  private async round({ wantedBytes }: Goal): Promise<boolean> {
+    const { bytesDropped } = this.ports.log.statistics;
+    this.costBytes = 0;
+    await this.dropDead("whenItGains");
+    const gainedBytes = this.ports.log.statistics.bytesDropped - bytesDropped;
+    const victims = this.victims(wantedBytes - gainedBytes);
+    if (victims.length > 0) {
+      const evacuated = await this.evacuate(victims);
+      await this.dropDead("whenItGains");
+      this.judge(evacuated);
+    }
+    if (victims.length > 0 || gainedBytes > 0) this.counters.rounds++;
+    return this.ports.log.statistics.bytesDropped - bytesDropped > this.costBytes;
+  }
+
+  private victims(wantedBytes: number): number[] {
+    const nowSeconds = Math.floor(this.ports.volume.nowMicros() / 1_000_000);
+    const budgetBytes = Math.min(ROUND_BYTES, this.availableBytes);
+    const candidates = this.census.candidates();
+    const victims = chooseVictims(candidates, nowSeconds, { budgetBytes, wantedBytes });
+    return victims.map(({ segment }) => segment);
+  }
+
+  /** For moved data. Checkpoints take some, and so does sealing a segment early. */
+  private get availableBytes(): number {
+    const spare = this.options.segmentBytes / 8 + this.checkpointsBytes;
+    return this.ports.space().freeBytes - spare;
+  }
+
+  private async evacuate(victims: readonly number[]): Promise<readonly number[]> {
+    const { gate, counters, ports, options } = this;
+    const evacuated = await evacuate({ ...ports, gate, counters }, victims, {
+      ...options,
+      batchBytes: Math.min(options.segmentBytes, BATCH_BYTES),
+      isWanted: () => this.isRunning,
+      spaceFor: (bytes) => bytes * (1 + LEAST_DEAD_SHARE) < this.availableBytes,
+    });
+    this.costBytes += evacuated.bytes;
+    return evacuated.segments;
+  }
+
+  /**
+   * Waits until segments without live bytes are gone, or will not go for now. Some need a checkpoint:
+   * one is written, `whenItGains`: when they are more than it takes.
+   */
+  private async dropDead(checkpoint: "whenItGains" | "always"): Promise<void> {
+    const { log, volume, obstacle } = this.ports;
+    const { waitingBytes } = this.census.dead();
+    const { dirtyBytes } = volume.statistics;
+    if (waitingBytes > (checkpoint === "always" ? 0 : dirtyBytes)) {
+      const before = log.statistics.bytesAppended;
+      volume.checkpoint("always");
+      this.costBytes += log.statistics.bytesAppended - before;
+    }
+    // Nobody else may wait for it to be durable.
+    log.whenDurable(log.head.sequence, () => this.handleProgress());
+    const isOver = (): boolean => {
+      if (!this.isRunning || log.failure !== null || obstacle() !== null) return true;
+      return this.census.dead().freeBytes === 0;
+    };
+    await this.waits.until(isOver, LOOK_AGAIN_MICROS);
+  }
+
+  private judge(victims: readonly number[]): void {
+    const { live, replaced } = this.ports.volume;
+    for (const segment of victims) {
+      if (live.of(segment) <= (replaced.get(segment) ?? 0)) this.counters.cleanedSegments++;
+      else if (this.isRunning && this.census.failed(segment)) {
+        this.ports.onTrouble(`segment ${segment} cannot be emptied: it is kept as it is`);
+      }
+    }
+  }
+
+  private async pause(startMicros: number): Promise<void> {
+    const took = this.ports.time.nowMicros() - startMicros;
+    const micros = Math.min(PAUSE_MICROS.most, Math.max(PAUSE_MICROS.least, took));
+    const isOver = (): boolean => !this.isRunning || this.goal().need === "pressure";
+    await this.waits.pause(isOver, micros);
+  }
+
+  /** The head is no victim before it is sealed; a segment with next to nothing in it stays. */
+  private offerHead(): void {
+    const { log, volume } = this.ports;
+    const { segment, offset } = log.endAddress;
+    if (offset - volume.live.of(segment) < LEAST_HEAD_BYTES) return;
+    log.sealSegment();
+    volume.checkpoint("always");
+  }
+
+  private giveUp(): void {
+    const { obstacle } = this.ports;
+    const { garbageBytes, freeBytes } = this.census.spaceUse();
+    if (freeBytes > this.ownBytes && this.gate.waiting === 0) return;
+    this.uselessGarbageBytes = garbageBytes;
+    const why = obstacle();
+    const reason = why === null ? "the store is full" : `the store is full: ${why}`;
+    this.gate.close(reason);
+    this.ports.onTrouble(reason);
+  }
+
+  private garbageHasGrown(): boolean {
+    if (this.ports.obstacle() !== null) return false;
+    const { garbageBytes } = this.census.spaceUse();
+    return garbageBytes >= this.uselessGarbageBytes + this.options.segmentBytes / 32;
+  }
+}
+
+const EVERYTHING: Goal = { need: "background", wantedBytes: Infinity };
+/** What a checkpoint of an almost empty file system and its epochs take, generously. */
+const LEAST_HEAD_BYTES = 64 * 1024;
