@@ -35,7 +35,8 @@ async function measureStored(path: string): Promise<SpaceReport> {
     if (log === null) throw failure ?? new SmfsError("DAMAGED", `${path} holds no log`);
     if (log.checkpoint === null) throw new SmfsError("DAMAGED", `${path} holds no file system`);
     const environment = { clock: systemTime, space: () => files.space() };
-    const volume = await FrozenVolume.open(log, log.checkpoint, environment, log.head.sequence);
+    const now = { sequence: log.head.sequence };
+    const volume = await FrozenVolume.open(log, log.checkpoint, environment, now);
     const use = volume.measureSpace(files.list());
     await closeLog(log);
     return spaceReport(path, files, use, volume.statistics, volume.keptSnapshots.length);

@@ -59,7 +59,8 @@ export async function readStored<T>(
     const log = inspected(store, path);
     if (log.checkpoint === null) throw new SmfsError("DAMAGED", `${path} holds no file system`);
     const environment = { clock: systemTime, space: () => store.files.space() };
-    const volume = await FrozenVolume.open(log, log.checkpoint, environment, log.head.sequence);
+    const now = { sequence: log.head.sequence };
+    const volume = await FrozenVolume.open(log, log.checkpoint, environment, now);
     return await read(volume);
   } finally {
     store.close();

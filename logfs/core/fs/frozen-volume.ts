@@ -3,9 +3,11 @@
  * to the log, and nothing that is appended to it later is seen.
  */
 import { fail, SmfsError } from "../../../lib/errors.ts";
-import type { Address, LogReader, SegmentInfo } from "../log/api.ts";
+import type { Address, LogReader, RawRecord, SegmentInfo } from "../log/api.ts";
+import { readRecordHeader } from "../log/record.ts";
 import type { ItemView, Volume, VolumeStatistics } from "./api.ts";
 import { NodeCache } from "./cache.ts";
+import type { Moment } from "./history.ts";
 import { readLog } from "./reading-log.ts";
 import { Replica } from "./replica.ts";
 import type { Snapshot } from "./snapshot.ts";
@@ -24,19 +26,19 @@ export class FrozenVolume implements Volume, SnapshotSource {
   private readonly state: VolumeState;
 
   /**
-   * As of record `sequence`, by the checkpoint at `checkpoint`, which is not behind it, and the
-   * records between them. Rejects with DAMAGED, NOT_FOUND (some of them are gone), NEWER_VERSION, IO.
+   * As of `moment`, by the checkpoint at `checkpoint`, which is not behind it, and the records
+   * between them. Rejects with DAMAGED, NOT_FOUND (some of them are gone), NEWER_VERSION, IO.
    */
   static async open(
     log: LogReader,
     checkpoint: Address,
     environment: VolumeEnvironment,
-    sequence: number,
+    moment: Moment,
   ): Promise<FrozenVolume> {
     const first = await checkpointSequence(log, checkpoint);
     const cache = new NodeCache(environment.limits?.cacheBytes ?? DEFAULT_LIMITS.cacheBytes);
     const replica = new Replica(log, cache, first, checkpoint);
-    await replica.catchUp(() => replica.appliedSequence < sequence);
+    await replica.catchUp((next) => next.sequence === first || !isBehind(next, moment));
     const { state } = replica;
     if (state === null) throw new SmfsError("DAMAGED", "the log ends before its checkpoint");
     return new FrozenVolume(log, environment, replica, state);
@@ -131,4 +133,9 @@ export class FrozenVolume implements Volume, SnapshotSource {
   ): Uint8Array | Promise<Uint8Array> {
     return readLog(this.log, { segment, offset }, length, into);
   }
+}
+
+function isBehind(record: RawRecord, moment: Moment): boolean {
+  if ("sequence" in moment) return record.sequence > moment.sequence;
+  return readRecordHeader(record.bytes, 0).timeMicros > moment.micros;
 }

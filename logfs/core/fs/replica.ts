@@ -61,11 +61,14 @@ export class Replica {
     this.onCheckpoint = onCheckpoint;
   }
 
-  /** Applies what the log has, until its end or until `wanted` says no. Rejects with the first failure. */
-  async catchUp(wanted: () => boolean): Promise<void> {
-    while (wanted() && this.appliedSequence < this.log.head.sequence) {
+  /**
+   * Applies what the log has, until its end or until `wanted`, asked before each record, says no.
+   * Rejects with the first failure.
+   */
+  async catchUp(wanted: (next: RawRecord) => boolean): Promise<void> {
+    while (this.appliedSequence < this.log.head.sequence) {
       for (const record of await this.nextRecords()) {
-        if (!wanted()) return;
+        if (!wanted(record)) return;
         await this.apply(record);
       }
     }
