@@ -20,12 +20,12 @@ import { type DiskOptions, type Schedule, SimulatedDisk } from "./disk.ts";
 import type { DiskImage } from "./disk-image.ts";
 import { Life } from "./life.ts";
 
-const STEP_BYTES = 16_384;
+const STEP_BYTES = 8192;
 const LOG: LogOptions = {
-  segmentBytes: 65_536,
+  segmentBytes: 32_768,
   allocationBytes: STEP_BYTES,
-  maxRecordBytes: 40_960,
-  tailBytes: 8192,
+  maxRecordBytes: 24_576,
+  tailBytes: 4096,
   commitIntervalMicros: 20_000,
   commitBytes: 24_000,
 };
