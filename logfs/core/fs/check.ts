@@ -80,7 +80,7 @@ export interface CountedVolume {
   readonly live: LiveBytes;
 }
 
-/** About 1.4 million inodes, and as many blocks, in one walk. */
+/** About 700,000 inodes, or 1.5 million blocks, in one walk. */
 const DEFAULT_MEMORY_BYTES = 64 * 2 ** 20;
 
 /** `checkpoint`: the newest one of `log`. Rejects only for bugs: what cannot be read is a finding. */
