@@ -28,14 +28,19 @@ export interface SharedFiles {
   readonly copied: number;
 }
 
-/** Durable when it returns. Throws `SmfsError` NOT_FOUND (a segment is gone), NO_SPACE, IO. */
+/** In ascending order. Durable when it returns. Throws `SmfsError` NOT_FOUND (a segment is gone), NO_SPACE, IO. */
 export function shareSegments(from: string, to: string, segments: readonly number[]): SharedFiles {
   let linked = 0;
   for (const segment of segments) {
     const isLinked = guard(`sharing segment ${segment}`, () => shareOne(from, to, segment));
     if (isLinked) linked++;
   }
-  guard("syncing the fork", () => syncDirectory(to));
+  guard("syncing the fork", () => {
+    // A log goes on behind a segment when that is durable: only the newest may not be yet.
+    const newest = segments.at(-1);
+    if (newest !== undefined) syncFile(segmentPath(to, newest));
+    syncDirectory(to);
+  });
   return { linked, copied: segments.length - linked };
 }
 

@@ -1,8 +1,8 @@
 /** Forks on a real disk, without mounts: two stores that share files and must never notice. */
 import { createHash } from "node:crypto";
-import { readdirSync, rmSync, statSync, mkdtempSync } from "node:fs";
+import { existsSync, readdirSync, rmSync, statSync, mkdtempSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { configFrom } from "../../cli/config.ts";
 import { fork } from "../../cli/fork.ts";
@@ -33,7 +33,7 @@ afterEach(async () => {
   rmSync(directory, { recursive: true, force: true });
 });
 
-const at = (store: string): string => join(directory, store);
+const at = (store: string): string => resolve(directory, store);
 
 async function mount(store: string): Promise<PrimarySite> {
   const registry = StoreRegistry.open(at(store));
@@ -243,6 +243,29 @@ describe("what cannot be forked", () => {
     expect(failure).toMatchObject({ code: "OTHER_HISTORY" });
     close();
   });
+});
+
+/** A directory on another device than the temporary one; undefined when there is none. */
+function elsewhere(): string | undefined {
+  const memory = "/dev/shm";
+  const isOther = existsSync(memory) && statSync(memory).dev !== statSync(tmpdir()).dev;
+  return isOther ? memory : undefined;
+}
+
+test.skipIf(elsewhere() === undefined)("on another device the segments are copied", async () => {
+  const parent = await mkfs("parent");
+  const before = await fill(parent);
+  parent.volume.snapshots.take("monday");
+  const far = mkdtempSync(join(elsewhere() ?? "", "smfs-fork-"));
+  try {
+    const { linked, copied } = await fork({ store: at("parent"), name: "monday" }, join(far, "x"));
+    expect([linked, copied > 1]).toEqual([0, true]);
+    const child = await mount(join(far, "x"));
+    expect(await digests(child)).toEqual(before);
+    await unmount(child);
+  } finally {
+    rmSync(far, { recursive: true });
+  }
 });
 
 test("a segment that a fork shares gets a file of its own before it is cleared", async () => {
