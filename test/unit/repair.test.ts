@@ -85,6 +85,37 @@ describe("without a mirror", () => {
     expect(await treeOf(world)).toEqual(tree);
   });
 
+  test("what was rolled back does not come back with the nodes that are made again", async () => {
+    const world = smallSegments();
+    await populate(world, 60, 7);
+    await world.run(world.volume.snapshots.take("before"));
+    const tree = await treeOf(world);
+    const names = [...tree.keys()].filter((path) => path.lastIndexOf("/") === 0).slice(0, 5);
+    for (const path of names.map((one) => one.slice(1))) {
+      await world.run(world.fs.rename(ROOT, 1, name(path), 1, name(`${path}-renamed`), 0));
+    }
+    await world.run(world.fs.mkdir(ROOT, 1, name("new"), 0o755));
+    world.volume.checkpoint();
+    await world.run(world.volume.snapshots.rollBack("before"));
+    for (let i = 0; i < 2; i++) {
+      world.settle();
+      world.volume.checkpoint("always");
+    }
+    stop(world);
+    expect(names.length).toBe(5);
+    const nodes = recordsOf(world.disk).filter(({ header }) => header.kind === KIND.nodes);
+    for (const { segment, bodyOffset, header } of nodes) {
+      for (let at = 30; at < header.bodyBytes; at += 500) {
+        world.disk.flipBit(segment, bodyOffset + at, 1);
+      }
+    }
+    const repaired = await repair(world);
+    const active = repaired.check.findings.filter(({ snapshot }) => snapshot === null);
+    expect(active).toEqual([]);
+    await world.remount();
+    expect(await treeOf(world)).toEqual(tree);
+  });
+
   test("a damaged record costs its operation, and the log goes on", async () => {
     const { world, tree } = await stopped();
     await world.remount();

@@ -13,6 +13,7 @@ import type { NodeCache } from "./cache.ts";
 import { type KeyRange, walkTree } from "./check-walk.ts";
 import { KeptSnapshots } from "./kept.ts";
 import { ChildItem, Node, NodeHeader, Slot } from "./node.ts";
+import { historyOf, type KnownCheckpoint, type Span } from "./repair-history.ts";
 import type { RepairReport } from "./repair-report.ts";
 import { Runner } from "./runner.ts";
 import { Salvage } from "./salvage.ts";
@@ -49,7 +50,10 @@ export async function rebuildState(
   const kept = await KeptSnapshots.load(reader, checkpoint, KeptSnapshots.NONE);
   const state = VolumeState.at(checkpoint, kept, cache);
   const lost = await takeOutLost(runner, state.tree, report);
-  if (lost.length > 0) await bringBack(source, state, lost, at.sequence);
+  if (lost.length > 0) {
+    const known = knownCheckpoints(store, summary);
+    await bringBack(source, state, lost, historyOf(known, at.sequence));
+  }
   const missed = await replay(source, state, at);
   return { state, isChanged: skipped + lost.length + missed > 0 };
 }
@@ -86,6 +90,13 @@ function tryDecode(store: SegmentStore, { segment, offset }: Address): Checkpoin
     if (error instanceof SmfsError) return error;
     throw error;
   }
+}
+
+function knownCheckpoints(store: SegmentStore, { checkpoints }: LogSummary): KnownCheckpoint[] {
+  return checkpoints.flatMap((at) => {
+    const checkpoint = tryDecode(store, at);
+    return checkpoint instanceof SmfsError ? [] : [{ ...at, checkpoint }];
+  });
 }
 
 /** Every node that cannot be read becomes an empty one; gives their ranges of keys. */
@@ -127,11 +138,14 @@ async function bringBack(
   source: Source,
   { tree }: VolumeState,
   ranges: readonly KeyRange[],
-  upTo: number,
+  history: readonly Span[],
 ): Promise<void> {
   const salvage = new Salvage(ranges, tree.nodeBytes);
+  const last = history.at(-1)?.to ?? 0;
   for (const { record } of recordsOf(source, 0)) {
-    if (record.header.sequence > upTo) break;
+    const { sequence } = record.header;
+    if (sequence > last) break;
+    if (!history.some(({ from, to }) => from < sequence && sequence <= to)) continue;
     if (record.header.kind === KIND.nodes) {
       const body = record.body();
       if (body !== null) salvage.nodes(body);
@@ -162,7 +176,7 @@ async function touch(runner: Runner, tree: Tree, { high, low }: KeyRange["from"]
   });
 }
 
-/** Applies what stands behind the checkpoint; gives how many records are missing. */
+/** Applies what stands behind the checkpoint; gives how many records cannot be read. */
 async function replay(
   source: Source,
   state: VolumeState,
@@ -178,6 +192,11 @@ async function replay(
       source.report.leave("log", `${between} records before ${header.sequence} are lost`);
     missed += between;
     sequence = header.sequence;
+    if (header.kind === KIND.checkpoint && record.metadata() === null) {
+      missed++;
+      const what = "a checkpoint that cannot be read: an older one and what follows it are used";
+      source.report.done("superblock", what, record);
+    }
     if (header.kind !== KIND.update) continue;
     const metadata = record.metadata()?.slice();
     if (metadata !== undefined) await apply(source.runner, state, metadata, header);

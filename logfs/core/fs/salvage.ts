@@ -16,7 +16,7 @@ import type { Item } from "./api.ts";
 import { NodeCache } from "./cache.ts";
 import { isBefore, type Key, type KeyRange } from "./check-walk.ts";
 import { loaded } from "./miss.ts";
-import { MAX_NODE_BYTES, type Node, NodeHeader, type Slot } from "./node.ts";
+import { MAX_NODE_BYTES, type Node, NODE_MAGIC, NodeHeader, type Slot } from "./node.ts";
 import { decodeNode } from "./node-codec.ts";
 import { Tree } from "./tree.ts";
 import type { Change } from "./update.ts";
@@ -48,12 +48,16 @@ export class Salvage {
 
   /** The body part of one `nodes` record, whose checksum was right. */
   nodes(body: Uint8Array): void {
+    const view = viewOf(body);
     for (let at = 0; at + NodeHeader.size <= body.length; ) {
-      const { level, bytes } = NodeHeader.decode(viewOf(body), at);
-      if (bytes < NodeHeader.size || bytes > MAX_NODE_BYTES || at + bytes > body.length) return;
-      const leaf = level === 0 ? tryDecode(body.slice(at, at + bytes)) : null;
-      if (leaf !== null) this.leaf(leaf);
-      at += bytes;
+      const head = headAt(view, at);
+      // Tables of snapshots stand among the nodes, and do not say how long they are.
+      if (head === null) at++;
+      else {
+        const leaf = head.level === 0 ? tryDecode(body.slice(at, at + head.bytes)) : null;
+        if (leaf !== null) this.leaf(leaf);
+        at += head.bytes;
+      }
     }
   }
 
@@ -92,6 +96,19 @@ export class Salvage {
 
   private isWanted(key: Key): boolean {
     return this.ranges.some(({ from, to }) => !isBefore(key, from) && isBefore(key, to));
+  }
+}
+
+/** null where no node starts. */
+function headAt(view: DataView, at: number): { level: number; bytes: number } | null {
+  if (view.getUint32(at, true) !== NODE_MAGIC) return null;
+  try {
+    const { level, bytes } = NodeHeader.decode(view, at);
+    const fits = bytes >= NodeHeader.size && bytes <= MAX_NODE_BYTES;
+    return fits && at + bytes <= view.byteLength ? { level, bytes } : null;
+  } catch (error) {
+    if (error instanceof SmfsError) return null;
+    throw error;
   }
 }
 
