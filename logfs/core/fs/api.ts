@@ -37,8 +37,11 @@ export interface ItemView {
 export interface Transaction extends ItemView {
   put(high: number, low: number, value: Uint8Array): void;
   delete(high: number, low: number): void;
-  /** Adds file data to the record's body; gives its offset in the body. Copied when the operation is appended. */
-  addBody(bytes: Uint8Array): number;
+  /**
+   * Adds file data to the record's body; gives its offset in the body. Copied when the operation is
+   * appended. `checksum`: the bytes' CRC-32C, where it is known already.
+   */
+  addBody(bytes: Uint8Array, checksum?: number): number;
   /**
    * As `put`; when the record has its address, the address of body byte `bodyOffset` is written
    * into the value: segment (u32) at `at`, byte offset (u32) at `at` + 4.

@@ -56,7 +56,6 @@ export function storeExtents(
   data: Uint8Array,
 ): void {
   assert(data.length > 0, "an extent has at least one byte");
-  const body = transaction.addBody(data);
   const high = keyOf(inode, ITEM.extent);
   for (let at = 0; at < data.length; ) {
     const room = BLOCK_BYTES - ((offset + at) % BLOCK_BYTES);
@@ -64,7 +63,8 @@ export function storeExtents(
     const storedBytes = block.length;
     const checksum = crc32c(block);
     const item = { segment: 0, offset: 0, storedBytes, checksum, skip: 0, length: storedBytes };
-    transaction.putLocated(high, offset + at, encodeExtent(item), ADDRESS_AT, body + at);
+    const body = transaction.addBody(block, checksum);
+    transaction.putLocated(high, offset + at, encodeExtent(item), ADDRESS_AT, body);
     at += storedBytes;
   }
   transaction.adjust({ dataBytes: data.length });

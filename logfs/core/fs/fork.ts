@@ -59,7 +59,14 @@ export function formatFork(
   const { height, root, nextInode, inodes, dataBytes } = snapshot;
   const createdMicros = clock.wallMicros();
   const tree = { height, root, nodeBytes, nextInode, inodes, dataBytes, live: table };
-  const rest = { volumeId, createdMicros, quota: NO_QUOTA, snapshots: [], lastSlot: 0, previous: null };
+  const rest = {
+    volumeId,
+    createdMicros,
+    quota: NO_QUOTA,
+    snapshots: [],
+    lastSlot: 0,
+    previous: null,
+  };
   const state = VolumeState.at({ ...tree, ...rest }, KeptSnapshots.NONE, new NodeCache(0));
   writeCheckpoint(log, state, createdMicros);
 }

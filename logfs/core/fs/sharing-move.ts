@@ -112,8 +112,8 @@ function runsOf(pieces: readonly Piece[]): Run[] {
 
 function moveRun(transaction: Transaction, block: BlockPlace, stored: Uint8Array, run: Run): void {
   const bytes = stored.subarray(run.from, run.to);
-  const body = transaction.addBody(bytes);
   const moved = { storedBytes: bytes.length, checksum: crc32c(bytes) };
+  const body = transaction.addBody(bytes, moved.checksum);
   const owners: SharedOwner[] = [];
   for (const { owner, extent, from, to } of run.pieces) {
     const [start, end] = [owner.start + from, owner.start + to];

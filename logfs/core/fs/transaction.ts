@@ -4,6 +4,7 @@
  */
 import { assert } from "../../../lib/assert.ts";
 import { viewOf } from "../../../lib/codec.ts";
+import { combineCrc32c, crc32c } from "../../../lib/crc32c.ts";
 import { fail, SmfsError } from "../../../lib/errors.ts";
 import type { Appended } from "../log/api.ts";
 import type { Item, Transaction } from "./api.ts";
@@ -35,6 +36,7 @@ const LAST_SEGMENT = 2 ** 32 - 1;
 export class TreeTransaction implements Transaction {
   readonly body: Uint8Array[] = [];
   bodyBytes = 0;
+  bodyChecksum = 0;
   /** When the body's data was first written, seconds since 1970; null: now. */
   writtenSeconds: number | null = null;
   private readonly tree: Tree;
@@ -126,8 +128,10 @@ export class TreeTransaction implements Transaction {
     this.set(high, low, null);
   }
 
-  addBody(bytes: Uint8Array): number {
+  addBody(bytes: Uint8Array, checksum = crc32c(bytes)): number {
     const offset = this.bodyBytes;
+    this.bodyChecksum =
+      offset === 0 ? checksum : combineCrc32c(this.bodyChecksum, checksum, bytes.length);
     this.body.push(bytes);
     this.bodyBytes += bytes.length;
     return offset;

@@ -262,7 +262,7 @@ export class TreeVolume implements CleanableVolume, SnapshotSource {
         transaction.locate(appended);
         encodeUpdate(metadata, update);
       },
-      { privileged },
+      { privileged, bodyChecksum: transaction.bodyChecksum },
     );
     const { bodyBytes: bytes, writtenSeconds } = transaction;
     this.state.apply(update, {

@@ -100,8 +100,9 @@ function putXattr(
   if (bytes.length <= XATTR_INLINE_MAX) {
     return transaction.put(high, low, encodeInlineXattr(name, bytes));
   }
-  const item = encodeLocatedXattr(name, bytes.length, crc32c(bytes));
-  transaction.putLocated(high, low, item, ADDRESS_AT, transaction.addBody(bytes));
+  const checksum = crc32c(bytes);
+  const item = encodeLocatedXattr(name, bytes.length, checksum);
+  transaction.putLocated(high, low, item, ADDRESS_AT, transaction.addBody(bytes, checksum));
   transaction.adjust({ dataBytes: bytes.length });
 }
 

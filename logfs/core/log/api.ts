@@ -108,6 +108,8 @@ export interface SegmentStore {
 export interface AppendOptions {
   /** The operation frees space (unlink, truncate, checkpoint): it may use the reserve. */
   readonly privileged?: boolean;
+  /** CRC-32C of the whole body, taken on trust: whoever checks its parts need not have it read again. */
+  readonly bodyChecksum?: number;
 }
 
 /** A record as it stands in the log, read back or received: `bytes` is all of it, padding too. */

@@ -218,7 +218,8 @@ export class Log implements LogWriter, LogFollower, LogSegments {
     assert(kind !== KIND.seal && kind !== KIND.epoch, "seals and epochs are the log's own records");
     let bodyBytes = 0;
     for (const part of body) bodyBytes += part.length;
-    const draft = { epoch: this.epoch, kind, metadataBytes, body, bodyBytes, fill };
+    const { bodyChecksum } = options;
+    const draft = { epoch: this.epoch, kind, metadataBytes, body, bodyBytes, fill, bodyChecksum };
     return this.appendDraft(draft, options.privileged === true ? "freeing" : null);
   }
 

@@ -51,12 +51,13 @@ export function sealHeader(
   view: DataView,
   at: number,
   header: RecordHeader,
+  bodyChecksum?: number,
 ): number {
   const metadataAt = at + RECORD_HEADER_BYTES;
   const bodyAt = metadataAt + header.metadataBytes;
   const end = bodyAt + header.bodyBytes;
   header.metadataChecksum = checksum(target, metadataAt, bodyAt);
-  header.bodyChecksum = checksum(target, bodyAt, end);
+  header.bodyChecksum = bodyChecksum ?? checksum(target, bodyAt, end);
   header.headerChecksum = 0;
   RecordHeader.encode(view, at, header);
   const sum = checksum(target, at, at + CHECKSUM_AT);

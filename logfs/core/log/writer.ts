@@ -33,6 +33,8 @@ export interface Draft {
   readonly body: readonly Uint8Array[];
   readonly bodyBytes: number;
   readonly fill: Fill;
+  /** Where the caller knows it. */
+  readonly bodyChecksum?: number | undefined;
 }
 
 export const NO_BODY: readonly Uint8Array[] = [];
@@ -159,7 +161,7 @@ export class Writer {
     draft.fill(metadata.fill(0), at);
     copyParts(chunk.bytes, bodyOffset - chunk.start, draft.body);
     const header = this.nextHeader(at, draft, durableSequence);
-    const checksum = sealHeader(chunk.bytes, chunk.view, from, header);
+    const checksum = sealHeader(chunk.bytes, chunk.view, from, header, draft.bodyChecksum);
     const position = { sequence: at.sequence, epoch: draft.epoch, checksum };
     this.commit(chunk, length, at, position, draft.kind);
     return at;
