@@ -23,6 +23,7 @@ import { planRead } from "../../logfs/core/fs/reading.ts";
 import { collectOrphan, dropLink } from "../../logfs/core/fs/removal.ts";
 import { moveShared } from "../../logfs/core/fs/sharing-move.ts";
 import { VolumeState } from "../../logfs/core/fs/state.ts";
+import type { Change } from "../../logfs/core/fs/update.ts";
 import { TreeTransaction } from "../../logfs/core/fs/transaction.ts";
 import { continueTruncation, PENDING, resize } from "../../logfs/core/fs/truncation.ts";
 import type { Slot } from "../../logfs/core/fs/node.ts";
@@ -41,6 +42,8 @@ interface Extent extends ExtentItem {
 export class SharingWorld {
   readonly state = VolumeState.empty(IDENTITY, new NodeCache(2 ** 24));
   private readonly segments = new Map<number, Uint8Array>();
+  /** Owner that the record of a block names, by the block's address. */
+  private readonly recorded = new Map<string, string>();
   private segment = 1;
   private offset = 4096;
 
@@ -57,6 +60,7 @@ export class SharingWorld {
     const { segment, offset } = this;
     transaction.locate({ segment, bodyOffset: offset, offset, sequence: 0 });
     this.image(segment).set(concatBytes(transaction.body), offset);
+    this.noteRecorded(update.changes);
     this.offset += transaction.bodyBytes + 100;
     this.state.apply(update, { segment, bytes: transaction.bodyBytes, writtenSeconds: 0 });
     return value;
@@ -172,10 +176,31 @@ export class SharingWorld {
     const counted = this.state.counters.dataBytes;
     if (counted !== dataBytes) flaws.push(`counts ${counted} bytes of data, has ${dataBytes}`);
     const owners = ownersBy(extents);
-    if (JSON.stringify(this.ownerItems()) !== JSON.stringify(owners)) {
-      flaws.push(`owners ${JSON.stringify(this.ownerItems())} are ${JSON.stringify(owners)}`);
+    flaws.push(...this.ownerFlaws(owners));
+    return [...flaws, ...this.inodeFlaws(extents, this.ownerItems())];
+  }
+
+  private noteRecorded(changes: readonly Change[]): void {
+    for (const { high, low, value } of changes) {
+      if (value === null || kindOf(high) !== ITEM.extent) continue;
+      const { segment, offset, skip } = decodeExtent(value);
+      if (segment !== this.segment || offset < this.offset) continue;
+      this.recorded.set(`${segment}:${offset}`, `${inodeOf(high)}@${low - skip}`);
     }
-    return [...flaws, ...this.inodeFlaws(extents, owners)];
+  }
+
+  /** A block without an item has the one owner that its record names; an item lists all owners. */
+  private ownerFlaws(owners: Readonly<Record<string, string[]>>): string[] {
+    const items = this.ownerItems();
+    const flaws: string[] = [];
+    for (const [block, found] of Object.entries(owners)) {
+      const listed = items[block] ?? [this.recorded.get(block)];
+      if (JSON.stringify(listed) !== JSON.stringify(found)) {
+        flaws.push(`block ${block}: owners ${listed.join(" ")} are ${found.join(" ")}`);
+      }
+    }
+    const empty = Object.keys(items).filter((block) => !(block in owners));
+    return [...flaws, ...empty.map((block) => `block ${block} has an item and no owner`)];
   }
 
   private sharedBlocks(): Extent[] {
@@ -282,8 +307,7 @@ function ownersBy(extents: readonly Extent[]): Record<string, string[]> {
     const key = `${segment}:${offset}`;
     all.set(key, (all.get(key) ?? new Set()).add(`${inode}@${start - skip}`));
   }
-  const shared = [...all].filter(([, owners]) => owners.size > 1);
-  return sorted(Object.fromEntries(shared.map(([key, owners]) => [key, [...owners].toSorted()])));
+  return sorted(Object.fromEntries([...all].map(([key, own]) => [key, [...own].toSorted()])));
 }
 
 function sorted(record: Record<string, string[]>): Record<string, string[]> {

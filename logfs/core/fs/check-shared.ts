@@ -55,8 +55,8 @@ export class SharedBlocks {
     key: { readonly high: number; readonly low: number },
   ): Promise<void> {
     const details = { address: { segment, offset }, key };
-    if (owners.length < 2) {
-      this.findings.error("shared", null, `a shared block of ${owners.length} owners`, details);
+    if (owners.length === 0) {
+      this.findings.error("shared", null, "a shared block without an owner", details);
     }
     const pieces: BlockRange[] = [];
     for (const owner of owners) {

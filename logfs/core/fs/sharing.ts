@@ -5,9 +5,10 @@
  * An owner is a file and the offset at which the block's byte 0 stands or would stand in it. Its
  * pieces are the extents of that file that point into the block from that place; they never overlap
  * in the block. Between operations:
- * - A block has an item when it has two owners or more. An extent into it is one of a listed owner,
- *   and every listed owner has an extent into it.
- * - Without an item, all extents into a block belong to one owner.
+ * - A block that ever had two owners has an item as long as it has one: whoever is left may not be
+ *   the one that the block's record names, by which the cleaner would find it. An extent into it is
+ *   one of a listed owner, and every listed owner has an extent into it.
+ * - Without an item, all extents into a block belong to the owner that its record names.
  * - An inode that is an owner, or was one, has `FLAG_SHARED`: extents of others are never looked up.
  * - The bytes of a block that are alive are those that some piece covers, counted once.
  */
@@ -40,13 +41,13 @@ export function ownersOf(view: ItemView, segment: number, offset: number): reado
   return value === undefined ? [] : decodeOwners(value);
 }
 
-/** Stores who owns a block: fewer than two need no item. */
+/** Stores who owns a block that is shared, or was. */
 export function storeOwners(
   transaction: Transaction,
   { segment, offset }: BlockPlace,
   owners: readonly SharedOwner[],
 ): void {
-  if (owners.length > 1) transaction.put(sharedKey(segment), offset, encodeOwners(owners));
+  if (owners.length > 0) transaction.put(sharedKey(segment), offset, encodeOwners(owners));
   else transaction.delete(sharedKey(segment), offset);
 }
 
