@@ -31,12 +31,17 @@ export interface Workload {
 
 const MIB = 2 ** 20;
 
-/** One operation is one block: the rate of 1 MiB blocks is MiB a second. */
-function fio(name: string, job: FioJob): Workload {
+/**
+ * One operation is one block: the rate of 1 MiB blocks is MiB a second. With `removes`, a file that
+ * an earlier run left is removed first: a new file is written, not an old one overwritten.
+ */
+function fio(name: string, job: FioJob, removes?: string): Workload {
   return {
     name,
-    run: (meter, directory, { fioDirectory }) =>
-      meter.measure(name, () => runFio(job, directory, fioDirectory)),
+    run(meter, directory, { fioDirectory }) {
+      if (removes !== undefined) fs.rmSync(join(directory, removes), { force: true });
+      return meter.measure(name, () => runFio(job, directory, fioDirectory));
+    },
   };
 }
 
@@ -73,7 +78,7 @@ async function unpack(tree: string, into: string): Promise<void> {
 }
 
 export const DATA: readonly Workload[] = [
-  fio("write 1 MiB", JOBS.write),
+  fio("write 1 MiB", JOBS.write, "f.seq"),
   fio("read 1 MiB", JOBS.read),
   fio("random read 4 KiB", JOBS.random),
 ];
