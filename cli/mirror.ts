@@ -1,5 +1,6 @@
 /** `smfs mirror`: how the mirror stands, and what to do when the primary is lost. */
 import { Command } from "commander";
+import { keepWritersOut } from "../logfs/log/lock.ts";
 import { StoreRegistry } from "../logfs/log/registry.ts";
 import type { SiteStatus } from "../web/status-types.ts";
 import { askControl } from "./control.ts";
@@ -28,6 +29,13 @@ export function mirrorCommand(): Command {
     .argument("<store>", "the mirror's store, or where it is mounted")
     .option("--force", "even though the primary is still connected, or records are missing")
     .action(promote);
+  mirror
+    .command("adopt")
+    .description(
+      "make a mirror of a copy of a store, when its primary has dropped what a new one needs",
+    )
+    .argument("<store>", "the copy's directory; no site runs on it")
+    .action(adopt);
   return mirror;
 }
 
@@ -51,6 +59,20 @@ function judge({ mirror }: SiteStatus): number {
   if (mirror === null) return CHECK.unknown;
   if (mirror.state !== "streaming" && mirror.state !== "following") return CHECK.critical;
   return (mirror.lagSeconds ?? 0) > LAG_LIMIT_SECONDS ? CHECK.degraded : CHECK.ok;
+}
+
+/** The copy's log is not touched: opening it as a mirror's cuts off what was copied in mid-write. */
+function adopt(path: string): void {
+  const registry = StoreRegistry.open(path);
+  const { log } = registry;
+  if (log === null) throw new SmfsError("USAGE", `${path} holds no log that could be followed`);
+  const release = keepWritersOut(log.directory);
+  try {
+    registry.adoptAsMirror();
+  } finally {
+    release();
+  }
+  process.stdout.write(`${path}: a mirror; mount it with --listen and --key-file\n`);
 }
 
 /** Through the site when one runs, else on the store itself. */

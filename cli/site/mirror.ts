@@ -144,7 +144,10 @@ export class MirrorSite implements FollowerStore {
       stop();
       callback();
     };
-    const stop = following.log.subscribe(() => void following.volume.settled().then(look));
+    const lookLater = (): void => void following.volume.settled().then(look);
+    const stop = following.log.subscribe(lookLater);
+    // What the log has already may be all that comes for a long time.
+    lookLater();
   }
 
   async close(): Promise<void> {

@@ -206,6 +206,13 @@ export class StoreRegistry {
     this.save();
   }
 
+  /** A copy of another store becomes its mirror: a store of its own that only follows. */
+  adoptAsMirror(): void {
+    const { lostSequence: _, term, log } = this.contents;
+    this.contents = { ...newContents("mirror"), term, log };
+    this.save();
+  }
+
   private save(): void {
     const target = join(this.path, FILE);
     const temporary = `${target}.new`;

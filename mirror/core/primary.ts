@@ -477,7 +477,7 @@ export class PrimarySession implements LinkHandler {
 
 function lacksWhatWasDropped(sequence: number, firstSequence: number): string {
   const stands = sequence === 0 ? "the mirror is empty" : `the mirror ends at record ${sequence}`;
-  return `${stands}, and records before ${firstSequence} were dropped here: start the mirror from a copy of this store`;
+  return `${stands}, and records before ${firstSequence} were dropped here: copy this store to the mirror, and run 'smfs mirror adopt' there`;
 }
 
 function superseded(term: number, laterTerm: number): string {

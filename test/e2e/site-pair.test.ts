@@ -1,5 +1,5 @@
 /** Two sites over the emulated WAN: what the mirror shows, and what breaks of all kinds do to it. */
-import { copyFile, link, mkdir, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { copyFile, cp, link, mkdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { Scene, type TestPath, type TestSite, whyNoMounts, writeSynced } from "./harness.ts";
 
@@ -82,6 +82,34 @@ describe.skipIf(NO_MOUNTS)(`two sites${NO_MOUNTS === undefined ? "" : ` (${NO_MO
     await expect(rm(mirror.at("file"))).rejects.toMatchObject({ code: "EROFS" });
     await expect(mkdir(mirror.at("folder"))).rejects.toMatchObject({ code: "EROFS" });
     expect(await readFile(mirror.at("file"), "utf8")).toBe("content");
+  });
+
+  it("a store that has dropped segments gets a new mirror from a copy", async () => {
+    const alone = await scene.mount(primaryStore);
+    await writeFile(alone.at("kept"), "kept");
+    for (let i = 0; i < 8; i++) await writeSynced(alone.at("busy"), `${i}`.repeat(1_500_000));
+    await alone.umount(scene);
+    const again = await scene.mount(primaryStore);
+    await again.when("a drop", ({ store }) => store.segmentsDropped > 0);
+    await again.umount(scene);
+    const mirror = startMirror();
+    const primary = await startPrimary();
+    await primary.when("its refusal", ({ mirror: session }) => session?.state === "refused");
+    expect((await primary.status())?.mirror?.reason).toMatch(/the mirror is empty.*adopt/);
+    await mirror.crash();
+    await rm(mirrorStore, { recursive: true });
+    await cp(primaryStore, mirrorStore, {
+      recursive: true,
+      filter: (name) => !/\.sock$/.test(name),
+    });
+    expect(await scene.succeed("mirror", "adopt", mirrorStore)).toContain("a mirror");
+    const adopted = startMirror();
+    await streaming(primary);
+    await adopted.when("its mount", ({ mount }) => mount !== null);
+    await writeSynced(primary.at("new"), "new");
+    expect(await readFile(adopted.at("new"), "utf8")).toBe("new");
+    expect(await readFile(adopted.at("kept"), "utf8")).toBe("kept");
+    expect(await readFile(adopted.at("busy"), "utf8")).toBe("7".repeat(1_500_000));
   });
 
   it("a mirror that died by kill -9 goes on where it was, without a full resend", async () => {
