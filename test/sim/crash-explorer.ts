@@ -16,9 +16,9 @@ import { Prng } from "../../lib/prng.ts";
 import { ModelFs } from "../fs-model.ts";
 import { VirtualClock } from "./clock.ts";
 import { fatesOf, type Fate } from "./crash-fates.ts";
-import { CrashHistory, linesOfModel, linesOfVfs, type State } from "./crash-history.ts";
+import { CrashHistory, linesOf, type State } from "./crash-history.ts";
 import { CrashMachine, diskOf, NotFormatted } from "./crash-machine.ts";
-import { CrashWorkload } from "./crash-workload.ts";
+import { CrashWorkload, linesOfMachine } from "./crash-workload.ts";
 import type { SimulatedDisk } from "./disk.ts";
 import { DiskImage } from "./disk-image.ts";
 
@@ -62,6 +62,7 @@ export interface ExplorerSummary {
   crashes: number;
   failedSyncs: number;
   refusedForSpace: number;
+  segmentsDropped: number;
 }
 
 export class CrashViolation extends Error {
@@ -90,6 +91,7 @@ export class CrashExplorer {
     crashes: 0,
     failedSyncs: 0,
     refusedForSpace: 0,
+    segmentsDropped: 0,
   };
   private readonly prng: Prng;
   private readonly options: ExplorerOptions;
@@ -160,6 +162,7 @@ export class CrashExplorer {
     if (isWell) await workload.run(half);
     summary.operations += history.states.length - before.states.length;
     summary.refusedForSpace += workload.refused;
+    summary.segmentsDropped += machine.log.statistics.segmentsDropped;
     return { cuts, history };
   }
 
@@ -187,35 +190,24 @@ export class CrashExplorer {
     const { index, state } = await this.recognise(machine, history, promised);
     const findings = await machine.findings();
     if (findings.length > 0) throw new CrashViolation(`fsck: ${findings.join("; ")}`);
-    const inodes = state.model.all().length;
+    const inodes = state.model.fs.all().length;
     const counted = machine.volume.statistics.inodes;
     if (counted !== inodes) throw new CrashViolation(`counts ${counted} inodes, has ${inodes}`);
     return { index, found: machine.foundSequence };
   }
 
   private async recognise(machine: CrashMachine, history: CrashHistory, promised: number) {
-    const shown = await linesOfVfs(machine.fs);
+    const shown = await linesOfMachine(machine);
     const candidates = history.indexesAt(machine.foundSequence);
     const differences: string[] = [];
     for (const index of candidates) {
       const state = history.states[index] as State;
-      const difference = differenceOf(shown, linesOfModel(state.model));
+      const difference = differenceOf(shown, linesOf(state.model));
       if (difference !== null) differences.push(`not state ${index}: ${difference}`);
       else if (index >= promised) return { index, state };
       else differences.push(`is state ${index}, ${promised} was acknowledged`);
     }
     const where = `record ${machine.foundSequence}, promised ${promised}`;
-    console.log(
-      history.states
-        .slice(-8)
-        .map((x, i) => [
-          history.states.length - 8 + i,
-          x.before,
-          x.sequence,
-          x.what,
-          linesOfModel(x.model).filter((l) => l.includes(process.env["DEBUG"] as string)),
-        ]),
-    );
     throw new CrashViolation(`${where}: ${differences.join("; ")}`);
   }
 
@@ -244,7 +236,7 @@ async function start(
     if (history.newest >= 0) return await CrashMachine.open(disk, clock);
     await clearHalfMade(disk);
     const machine = await CrashMachine.format(disk, clock);
-    history.add(new ModelFs(), machine.headSequence(), "mkfs", [1]);
+    history.add({ fs: new ModelFs(), snapshots: new Map() }, machine.headSequence(), "mkfs", [1]);
     await machine.whenDurable();
     history.durable = 0;
     history.written = 0;

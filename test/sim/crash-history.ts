@@ -10,16 +10,32 @@ import { ModelFs, type ModelNode } from "../fs-model.ts";
 export const ROOT: Caller = { uid: 0, gid: 0, groups: () => [] };
 const READ = { read: true, write: false, append: false, truncate: false };
 
+/** A file system and its snapshots by name. */
+export interface Model {
+  readonly fs: ModelFs;
+  readonly snapshots: ReadonlyMap<string, ModelFs>;
+}
+
 export interface State {
   /** The newest record before the operation, and when it was over: one of those between made it. */
   readonly before: number;
   readonly sequence: number;
-  readonly model: ModelFs;
+  readonly model: Model;
   readonly what: string;
 }
 
 /** One line per name, in order of names: two file systems that give the same look the same. */
-export function linesOfModel(model: ModelFs): string[] {
+export function linesOf({ fs, snapshots }: Model): string[] {
+  const kept = [...snapshots].map(([name, model]) => of(name, linesOfModel(model)));
+  return [...linesOfModel(fs), ...kept.flat()];
+}
+
+/** The lines of a snapshot. */
+export function of(snapshot: string, lines: readonly string[]): string[] {
+  return [`@${snapshot}`, ...lines.map((text) => `@${snapshot}${text}`)];
+}
+
+function linesOfModel(model: ModelFs): string[] {
   const lines: string[] = [];
   const visit = (node: ModelNode, path: string): void => {
     const { kind, inode, links, content, xattrs } = node;
@@ -31,7 +47,7 @@ export function linesOfModel(model: ModelFs): string[] {
   return lines.toSorted();
 }
 
-/** As `linesOfModel`, of what a file system shows. */
+/** As `linesOf`, of what a file system shows. */
 export async function linesOfVfs(fs: Vfs): Promise<string[]> {
   const lines: string[] = [];
   const visit = async (inode: number, path: string): Promise<void> => {
@@ -138,9 +154,14 @@ export class CrashHistory {
     return this.states.length - 1;
   }
 
-  add(model: ModelFs, sequence: number, what: string, inodes: readonly number[]): void {
+  add({ fs, snapshots }: Model, sequence: number, what: string, inodes: readonly number[]): void {
     const before = this.states.at(-1)?.sequence ?? sequence - 1;
-    this.states.push({ before, sequence, model: copyOfModel(model), what });
+    this.states.push({
+      before,
+      sequence,
+      model: { fs: copyOfModel(fs), snapshots: new Map(snapshots) },
+      what,
+    });
     for (const inode of inodes) this.touched.set(inode, this.newest);
   }
 

@@ -5,9 +5,12 @@
  */
 import type { Committer, SyncOptions } from "../../logfs/core/fs/api.ts";
 import { checkVolume } from "../../logfs/core/fs/check.ts";
+import { Cleaner } from "../../logfs/core/fs/cleaner/cleaner.ts";
+import { GatedVolume } from "../../logfs/core/fs/cleaner/gated-volume.ts";
 import { FileSystem } from "../../logfs/core/fs/filesystem.ts";
 import { initialise } from "../../logfs/core/fs/inodes.ts";
-import type { TreeVolume } from "../../logfs/core/fs/volume.ts";
+import { Reaper } from "../../logfs/core/fs/reaper.ts";
+import type { TreeVolume, VolumeEnvironment } from "../../logfs/core/fs/volume.ts";
 import { formatVolume, openVolume } from "../../logfs/core/fs/volume-open.ts";
 import { EPOCH_REASON } from "../../logfs/core/log/epoch.ts";
 import { Log } from "../../logfs/core/log/log.ts";
@@ -21,14 +24,14 @@ import type { DiskImage } from "./disk-image.ts";
 import { Life } from "./life.ts";
 
 const STEP_BYTES = 8192;
-const LOG: LogOptions = {
+const LOG = {
   segmentBytes: 32_768,
   allocationBytes: STEP_BYTES,
   maxRecordBytes: 24_576,
   tailBytes: 4096,
   commitIntervalMicros: 20_000,
   commitBytes: 24_000,
-};
+} satisfies LogOptions;
 const LIMITS = { cacheBytes: 6000, dirtyBytes: 6000, replayBytes: 60_000 };
 const NODE_BYTES = 1024;
 const SYNC: SyncOptions = { floor: "written", dataSync: "local", fsync: "local", osync: "local" };
@@ -59,10 +62,12 @@ export class CrashMachine implements Machine {
   readonly disk: SimulatedDisk;
   readonly log: Log;
   readonly volume: TreeVolume;
-  readonly fs: FileSystem;
+  fs: FileSystem;
   /** The newest record that the last life left. */
   readonly foundSequence: number;
   private readonly clock: VirtualClock | null;
+  /** null on a machine without a clock. */
+  private readonly cleaner: Cleaner | null;
 
   private constructor(
     disk: SimulatedDisk,
@@ -76,7 +81,14 @@ export class CrashMachine implements Machine {
     this.volume = volume;
     this.foundSequence = foundSequence;
     this.clock = clock;
-    this.fs = new FileSystem(volume, committerOf(log), SYNC);
+    this.cleaner = clock === null ? null : cleanerOf(disk, log, volume, new Life(clock));
+    this.fs = this.newFileSystem();
+  }
+
+  private newFileSystem(): FileSystem {
+    const { volume, cleaner } = this;
+    const gated = cleaner === null ? volume : new GatedVolume(volume, cleaner);
+    return new FileSystem(gated, committerOf(this.log), SYNC);
   }
 
   static async format(disk: SimulatedDisk, clock: VirtualClock): Promise<CrashMachine> {
@@ -85,7 +97,7 @@ export class CrashMachine implements Machine {
     log.startEpoch(1, EPOCH_REASON.created);
     const format = { volumeId: VOLUME_ID, nodeBytes: NODE_BYTES };
     const root = { uid: 0, gid: 0, mode: 0o755, nowMicros: life.wallMicros(), nameSeed: 7 };
-    const volume = formatVolume(log, environmentOf(disk, life), format, (transaction) =>
+    const volume = formatVolume(log, environmentOf(disk, log, life), format, (transaction) =>
       initialise(transaction, root),
     );
     return new CrashMachine(disk, log, volume, log.head.sequence, clock);
@@ -103,7 +115,7 @@ export class CrashMachine implements Machine {
     const foundSequence = log.head.sequence;
     if (log.checkpoint === null) throw new NotFormatted();
     log.startEpoch(log.epoch + 1, EPOCH_REASON.opened);
-    const opened = openVolume(log, log.checkpoint, environmentOf(disk, life));
+    const opened = openVolume(log, log.checkpoint, environmentOf(disk, log, life));
     const volume = await waitFor(clock, opened);
     const machine = new CrashMachine(disk, log, volume, foundSequence, clock);
     await machine.wait(machine.fs.finishPending());
@@ -115,6 +127,33 @@ export class CrashMachine implements Machine {
   readonly checkpoint = (): void => {
     this.volume.checkpoint();
   };
+
+  readonly clean = async (): Promise<void> => {
+    if (this.cleaner !== null) await this.wait(this.cleaner.trim(() => {}));
+  };
+
+  readonly takeSnapshot = (name: string): void => {
+    this.volume.snapshots.take(name);
+  };
+
+  readonly removeSnapshot = (name: string): void => {
+    this.volume.snapshots.remove(name);
+  };
+
+  /** Nobody may go on with handles of before: a new file system takes over. */
+  readonly rollBack = async (name: string): Promise<void> => {
+    await this.wait(this.volume.snapshots.rollBack(name));
+    this.fs = this.newFileSystem();
+    await this.wait(this.fs.finishPending());
+  };
+
+  /** Every snapshot that is kept, by name, as a file system. */
+  snapshots(): [name: string, fs: FileSystem][] {
+    return this.volume.keptSnapshots.map((snapshot) => {
+      const volume = this.volume.openSnapshot(snapshot);
+      return [snapshot.name, new FileSystem(volume, { wait: () => undefined }, SYNC)];
+    });
+  }
 
   readonly wait = <T>(answer: MaybePromise<T>): Promise<T> => waitFor(this.clock, answer);
 
@@ -167,8 +206,40 @@ const TIMELESS: Clock & Timers = {
   at: () => () => {},
 };
 
-function environmentOf(disk: SimulatedDisk, clock: Pick<Clock, "wallMicros">) {
-  return { clock, space: () => disk.space(), limits: LIMITS };
+function environmentOf(disk: SimulatedDisk, log: Log, time: Clock & Timers): VolumeEnvironment {
+  const reaper = new Reaper(log, () => log.durableSequence);
+  const reap = (): void => {
+    while (reaper.isDue) reaper.step();
+  };
+  // Later, as a site does: never in the midst of an operation.
+  const reapSoon = (): void => {
+    if (reaper.isDue) time.at(time.nowMicros() + 10, reap);
+  };
+  log.subscribe(reapSoon);
+  return {
+    clock: time,
+    space: () => disk.space(),
+    limits: LIMITS,
+    onCheckpoint: (reached) => {
+      reaper.handleCheckpoint(reached);
+      reapSoon();
+    },
+  };
+}
+
+function cleanerOf(disk: SimulatedDisk, log: Log, volume: TreeVolume, time: Life): Cleaner {
+  const ports = {
+    log,
+    volume,
+    time,
+    space: () => disk.space(),
+    restoreReserve: () => disk.restoreReserve(),
+    obstacle: () => null,
+    onTrouble: () => {},
+  };
+  const { segmentBytes, maxRecordBytes } = LOG;
+  const { dirtyBytes } = LIMITS;
+  return new Cleaner(ports, { segmentBytes, maxRecordBytes, dirtyBytes, garbageShare: 0.25 });
 }
 
 async function waitFor<T>(clock: VirtualClock | null, answer: MaybePromise<T>): Promise<T> {

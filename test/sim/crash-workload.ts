@@ -15,18 +15,44 @@ import {
   type Vfs,
 } from "../../logfs/core/vfs.ts";
 import { ModelError, type ModelFs, type ModelNode } from "../fs-model.ts";
-import { copyOfModel, type CrashHistory, linesOfModel, linesOfVfs, ROOT } from "./crash-history.ts";
+import {
+  copyOfModel,
+  type CrashHistory,
+  linesOf,
+  linesOfVfs,
+  type Model,
+  of,
+  ROOT,
+} from "./crash-history.ts";
 
 const READ_WRITE = { read: true, write: true, append: false, truncate: false };
 const MAX_NAMES = 14;
 const MAX_OPEN = 3;
 const MAX_FILE_BYTES = 24_000;
 
+const MAX_SNAPSHOTS = 3;
+
+/** Everything that a machine shows, snapshots included. */
+export async function linesOfMachine(machine: Machine): Promise<string[]> {
+  const lines = await machine.wait(linesOfVfs(machine.fs));
+  for (const [name, fs] of machine.snapshots()) {
+    lines.push(...of(name, await machine.wait(linesOfVfs(fs))));
+  }
+  return lines;
+}
+
 /** The machine that a workload runs on. */
 export interface Machine {
   readonly fs: Vfs;
   readonly headSequence: () => number;
   readonly checkpoint: () => void;
+  readonly takeSnapshot: (name: string) => void;
+  readonly removeSnapshot: (name: string) => void;
+  /** `fs` is another one afterwards, and all handles are gone. */
+  readonly rollBack: (name: string) => Promise<void>;
+  readonly snapshots: () => [name: string, fs: Vfs][];
+  /** Cleans all that is worth it. */
+  readonly clean: () => Promise<void>;
   /** Lets time pass until the answer is there. */
   readonly wait: <T>(answer: MaybePromise<T>) => Promise<T>;
   /** Calls back when everything up to the record has left the process. */
@@ -42,6 +68,7 @@ export class CrashWorkload {
   private readonly machine: Machine;
   private readonly history: CrashHistory;
   private model: ModelFs;
+  private snapshots: Map<string, ModelFs>;
   private open: number[] = [];
   private names = 0;
   /** Operations refused for want of space. */
@@ -51,11 +78,22 @@ export class CrashWorkload {
     this.prng = prng;
     this.machine = machine;
     this.history = history;
-    this.model = copyOfModel(this.newest);
+    this.model = copyOfModel(this.newest.fs);
+    this.snapshots = new Map(this.newest.snapshots);
   }
 
-  private get newest(): ModelFs {
-    return (this.history.states[this.history.newest] as { model: ModelFs }).model;
+  private get newest(): Model {
+    return (this.history.states[this.history.newest] as { model: Model }).model;
+  }
+
+  private get now(): Model {
+    return { fs: this.model, snapshots: this.snapshots };
+  }
+
+  /** What the operation under way was to do was not done. */
+  private forgetOperation(): void {
+    this.model = copyOfModel(this.newest.fs);
+    this.snapshots = new Map(this.newest.snapshots);
   }
 
   /** False when the disk has failed: nothing more will succeed. */
@@ -75,7 +113,7 @@ export class CrashWorkload {
       return true;
     } catch (error) {
       if (error instanceof ModelError) {
-        this.model = copyOfModel(this.newest);
+        this.forgetOperation();
         return true;
       }
       return this.handleFailure(what, error);
@@ -86,7 +124,7 @@ export class CrashWorkload {
     const { history, machine } = this;
     const sequence = machine.headSequence();
     history.add(
-      this.model,
+      this.now,
       sequence,
       what,
       touched.map(({ inode }) => inode),
@@ -103,13 +141,14 @@ export class CrashWorkload {
     if (code === "IO") return false;
     if (code !== "NO_SPACE") throw error;
     this.refused++;
-    const shown = (await this.machine.wait(linesOfVfs(this.machine.fs))).join("\n");
-    const after = this.model;
-    this.model = copyOfModel(this.newest);
+    const shown = (await linesOfMachine(this.machine)).toSorted().join("\n");
+    const after = this.now;
+    this.forgetOperation();
     this.open = [];
-    if (shown === linesOfModel(this.model).join("\n")) return true;
-    if (shown !== linesOfModel(after).join("\n")) throw new Error(`${what} was done by half`);
-    this.model = after;
+    if (shown === textOf(this.now)) return true;
+    if (shown !== textOf(after)) throw new Error(`${what} was done by half`);
+    this.model = after.fs;
+    this.snapshots = new Map(after.snapshots);
     this.note(what, []);
     return true;
   }
@@ -130,7 +169,10 @@ export class CrashWorkload {
     if (roll < 0.72) return ["rename", () => this.rename()];
     if (roll < 0.78) return ["unlink", () => this.remove()];
     if (roll < 0.82) return ["open or close", () => this.openOrClose(file)];
-    if (roll < 0.86) return ["checkpoint", () => this.checkpoint()];
+    if (roll < 0.845) return ["checkpoint", () => this.checkpoint()];
+    if (roll < 0.87) return ["copy", () => this.copy(file, prng.pick(files))];
+    if (roll < 0.9) return ["snapshot", () => this.snapshot()];
+    if (roll < 0.91) return ["clean", () => this.clean()];
     return ["sync", () => this.sync(prng.pick(nodes))];
   }
 
@@ -266,6 +308,57 @@ export class CrashWorkload {
     return [];
   }
 
+  /** Shared extents: no bytes are copied. */
+  private async copy(from: ModelNode, to: ModelNode): Promise<ModelNode[]> {
+    const { machine, prng, model } = this;
+    const { length: size } = from.content;
+    if (size === 0 || from === to) return this.write(to);
+    const source = prng.below(size);
+    const target = prng.below(to.content.length + 1);
+    const length = Math.min(1 + prng.below(9000), MAX_FILE_BYTES - target);
+    const open = (node: ModelNode) => machine.wait(machine.fs.open(ROOT, node.inode, READ_WRITE));
+    const [reader, writer] = [await open(from), await open(to)];
+    try {
+      const [at, onto] = [
+        { handle: reader, offset: source },
+        { handle: writer, offset: target },
+      ];
+      const copied = await machine.wait(machine.fs.copyRange(at, onto, length));
+      model.write(to, target, from.content.slice(source, source + copied));
+    } finally {
+      await machine.wait(machine.fs.release(reader));
+      await machine.wait(machine.fs.release(writer));
+    }
+    return [from, to];
+  }
+
+  private async snapshot(): Promise<ModelNode[]> {
+    const { machine, model, prng, snapshots } = this;
+    const names = [...snapshots.keys()];
+    const roll = prng.float();
+    if (names.length === 0 || (names.length < MAX_SNAPSHOTS && roll < 0.5)) {
+      const name = `s${prng.below(1e6)}`;
+      snapshots.set(name, copyOfModel(model));
+      machine.takeSnapshot(name);
+      return [];
+    }
+    const name = prng.pick(names);
+    if (roll < 0.75) {
+      snapshots.delete(name);
+      machine.removeSnapshot(name);
+      return [];
+    }
+    this.open = [];
+    this.model = copyOfModel(snapshots.get(name) as ModelFs);
+    await machine.rollBack(name);
+    return this.model.all();
+  }
+
+  private async clean(): Promise<ModelNode[]> {
+    await this.machine.clean();
+    return [];
+  }
+
   private async sync(node: ModelNode): Promise<ModelNode[]> {
     const { history, machine, prng } = this;
     const index = history.touched.get(node.inode) ?? 0;
@@ -309,4 +402,8 @@ export class CrashWorkload {
   private bytes(length: number): Uint8Array {
     return this.prng.fill(new Uint8Array(length));
   }
+}
+
+function textOf(model: Model): string {
+  return linesOf(model).toSorted().join("\n");
 }
