@@ -161,20 +161,6 @@ describe("segments", () => {
       world.await((done) => world.log.read({ segment: 9, offset: 64 }, 1, done));
     expect(codeOf(nowhere)).toBe("NOT_FOUND");
   });
-
-  test("freed bytes leave the live count of their segment", () => {
-    const world = new LogWorld();
-    const at = world.append(1000);
-    const before = world.log.liveBytes(1);
-    world.log.free({ segment: 1, offset: at.bodyOffset }, 1000);
-    expect(world.log.liveBytes(1)).toBe(before - 1000);
-    const table = world.log.liveTable();
-    world.settle();
-    const again = world.reopen();
-    expect(again.liveBytes(1)).toBe(before);
-    again.restoreLive(table);
-    expect(again.liveBytes(1)).toBe(before - 1000);
-  });
 });
 
 describe("a full disk", () => {

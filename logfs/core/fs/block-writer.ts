@@ -1,6 +1,6 @@
 /**
  * Puts blocks into the bodies of `nodes` records, several to a record, and tells each one's place
- * when its record is appended. What was written can be given back when the checkpoint fails.
+ * when its record is appended. When the checkpoint then fails, nothing refers to what was written.
  */
 import type { LogWriter } from "../log/api.ts";
 import { KIND } from "../log/format.ts";
@@ -18,7 +18,6 @@ interface Pending {
 
 export class BlockWriter {
   private readonly log: LogWriter;
-  private readonly written: NodeReference[] = [];
   private pending: Pending[] = [];
   private pendingBytes = 0;
 
@@ -43,14 +42,8 @@ export class BlockWriter {
     const at = this.log.append(KIND.nodes, 0, blocks, () => {}, { privileged: true });
     let offset = at.bodyOffset;
     for (const { block, checksum, placed } of pending) {
-      const reference = { segment: at.segment, offset, length: block.length, checksum };
-      this.written.push(reference);
-      placed(reference);
+      placed({ segment: at.segment, offset, length: block.length, checksum });
       offset += block.length;
     }
-  }
-
-  giveBack(): void {
-    for (const reference of this.written) this.log.free(reference, reference.length);
   }
 }

@@ -5,8 +5,8 @@
  *
  * A parent holds its children's addresses, and those are known when their record is appended: so
  * the levels are written one after the other, from the leaves up. Nothing of the state in memory
- * changes before the superblock is in the log; when an append is refused, what was written is
- * given back and the state is what it was.
+ * changes before the superblock is in the log; when an append is refused, nothing refers to what
+ * was written, and the state is what it was.
  *
  * Snapshots are taken, removed and returned to, and quotas set, by a checkpoint that says something
  * else than the state does (`CheckpointChange`): so each is atomic, and replay knows no such thing.
@@ -63,25 +63,19 @@ export function writeCheckpoint(
   const seconds = Math.floor(nowMicros / 1_000_000);
   const now = { micros: nowMicros, seconds, sequence: log.head.sequence };
   const blocks = new BlockWriter(log);
-  try {
-    const nodes = new NodeWriter(blocks);
-    const next =
-      change.kind === "rollBack" ? rolledBack(state, change) : flushed(state, nodes, now);
-    if (change.kind === "take") take(next, change, blocks, now);
-    if (change.kind === "remove") remove(next, change.slot);
-    if (change.kind === "quota") next.quota = change.quota;
-    moveTables(state, next, blocks);
-    const at = appendSuperblock(log, state, next);
-    if (change.kind === "rollBack") installTree(state, next);
-    else installNodes(log, state, nodes);
-    install(state, next);
-    state.checkpoint = { segment: at.segment, offset: at.offset };
-    log.noteCheckpoint(at);
-    return at;
-  } catch (error) {
-    blocks.giveBack();
-    throw error;
-  }
+  const nodes = new NodeWriter(blocks);
+  const next = change.kind === "rollBack" ? rolledBack(state, change) : flushed(state, nodes, now);
+  if (change.kind === "take") take(next, change, blocks, now);
+  if (change.kind === "remove") remove(next, change.slot);
+  if (change.kind === "quota") next.quota = change.quota;
+  moveTables(state, next, blocks);
+  const at = appendSuperblock(log, state, next);
+  if (change.kind === "rollBack") installTree(state, next);
+  else installNodes(state, nodes);
+  install(state, next);
+  state.checkpoint = { segment: at.segment, offset: at.offset };
+  log.noteCheckpoint(at);
+  return at;
 }
 
 /** The state as it is, with its nodes in the log. */
@@ -174,13 +168,12 @@ function appendSuperblock(log: LogWriter, state: VolumeState, next: Next): Appen
 }
 
 /** The written nodes are clean from here on; what they replaced is free. */
-function installNodes(log: LogWriter, { tree, cache }: VolumeState, nodes: NodeWriter): void {
+function installNodes({ tree, cache }: VolumeState, nodes: NodeWriter): void {
   for (const { slot, block, reference } of nodes.written.values()) {
     slot.reference = reference;
     if (slot.node?.level === 0) rebaseLeaf(slot.node, block);
     cache.charge(slot);
   }
-  for (const reference of tree.replaced) log.free(reference, reference.length);
   tree.replaced = [];
   tree.ahead = [];
   tree.dirtyBytes = 0;

@@ -270,7 +270,6 @@ export class TreeVolume implements CleanableVolume, SnapshotSource {
       bytes,
       writtenSeconds: writtenSeconds ?? Math.floor(this.nowMicros() / 1_000_000),
     });
-    for (const range of update.frees) this.log.free(range, range.length);
     if (this.state.takeEmptied()) this.noteReached(at.sequence);
     this.replayBytes += metadataBytes + bytes;
     this.replayRecords++;

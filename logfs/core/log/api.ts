@@ -212,9 +212,6 @@ export interface LogWriter extends LogReader {
   startEpoch(epoch: number, reason: number): Appended;
   /** Tells the log where the newest checkpoint stands, for the next segment's header. */
   noteCheckpoint(at: Appended): void;
-  /** Bytes of the segment that nothing refers to any more. */
-  free(address: Address, length: number): void;
-  liveBytes(segment: number): number;
 }
 
 /** Mirror side: takes records exactly as the primary wrote them. */

@@ -26,7 +26,6 @@ import type {
 import { Cut } from "./cut.ts";
 import { checkContinues } from "./follow.ts";
 import { EpochStart, KIND, RecordHeader } from "./format.ts";
-import type { SegmentUsage } from "./live.ts";
 import {
   ID_BYTES,
   type LogOptions,
@@ -378,23 +377,6 @@ export class Log implements LogWriter, LogFollower, LogSegments {
 
   private notify(): void {
     for (const listener of this.listeners) listener();
-  }
-
-  free(address: Address, length: number): void {
-    this.writer.live.free(address, length);
-  }
-
-  liveBytes(segment: number): number {
-    return this.writer.live.liveBytes(segment);
-  }
-
-  /** Live bytes of every segment, to be kept with a checkpoint. */
-  liveTable(): SegmentUsage[] {
-    return this.writer.live.snapshot();
-  }
-
-  restoreLive(table: readonly SegmentUsage[]): void {
-    this.writer.live.restore(table);
   }
 
   /**

@@ -13,7 +13,6 @@ import { SmfsError } from "../../../lib/errors.ts";
 import type { Clock } from "../../../lib/ports.ts";
 import type { Address, Appended, Position, ReserveUse, SegmentStore } from "./api.ts";
 import { KIND, type RecordHeader, SealSummary } from "./format.ts";
-import { LiveTable } from "./live.ts";
 import { MAX_SEGMENT_BYTES, type ResolvedOptions, SEAL_BYTES } from "./options.ts";
 import { blankHeader, RECORD_HEADER_BYTES, recordBytes, sealHeader } from "./record.ts";
 import type { FoundLog, FoundSegment } from "./recovery.ts";
@@ -46,7 +45,6 @@ export class Writer {
   checkpoint: Address | null;
   readonly tail: TailBuffer;
   readonly segments = new SegmentTable();
-  readonly live = new LiveTable();
   private readonly space: SpaceAhead;
   private readonly logId: Uint8Array;
   private readonly header: RecordHeader;
@@ -80,7 +78,6 @@ export class Writer {
     const isLast = segment === end.segment;
     const usedBytes = isLast ? end.offset : bytes;
     this.segments.add(segment, firstSequence, usedBytes, isLast ? [...marks] : []);
-    this.live.setUsed(segment, usedBytes);
     this.space.note(segment, bytes);
   }
 
@@ -142,7 +139,6 @@ export class Writer {
     });
     this.tail.commit(chunk, SEGMENT_HEADER_BYTES, 0);
     this.segments.add(segment, firstSequence, SEGMENT_HEADER_BYTES);
-    this.live.setUsed(segment, SEGMENT_HEADER_BYTES);
     this.end = { segment, offset: SEGMENT_HEADER_BYTES };
     this.sealed = false;
   }
@@ -219,7 +215,6 @@ export class Writer {
     this.segments.note({ segment, offset }, length, position.sequence);
     this.position = position;
     this.end = { segment, offset: offset + length };
-    this.live.setUsed(segment, this.end.offset);
     if (kind === KIND.checkpoint) this.checkpoint = { segment, offset };
     this.sealed = kind === KIND.seal;
     if (this.sealed) this.counters.segmentsSealed++;
@@ -232,15 +227,11 @@ export class Writer {
     const usedBytes = this.segments.usedBytes(segment);
     assert(segment !== this.end.segment, "the segment that is written to stays");
     this.segments.remove(segment);
-    this.live.forget(segment);
     return usedBytes;
   }
 
   /** After the log was cut behind a record (`null`: behind none) that ends at `end`. */
   rewind(end: Address, last: RecordHeader | null, checkpoint: Address | null): void {
-    for (const segment of this.segments.numbers()) {
-      if (segment > end.segment) this.live.forget(segment);
-    }
     this.position = {
       sequence: last?.sequence ?? 0,
       epoch: last?.epoch ?? 0,
@@ -252,7 +243,6 @@ export class Writer {
     this.segments.truncate(end);
     this.space.forgetFrom(end.segment);
     this.tail.reset(this.position.sequence);
-    this.live.setUsed(end.segment, end.offset);
   }
 }
 
