@@ -32,13 +32,24 @@ export function visitExtents(
   visit: (extent: PlacedExtent) => boolean,
 ): void {
   if (from >= to) return;
-  const high = keyOf(inode, ITEM.extent);
-  const before = view.floor(high, from);
+  const before = view.floor(keyOf(inode, ITEM.extent), from);
   if (before !== undefined) {
     const extent = placed(before.low, before.value);
     if (extent.start + extent.length > from && !visit(extent)) return;
   }
-  view.scan(high, from + 1, to, (low, value) => visit(placed(low, value)));
+  visitStarts(view, inode, from + 1, to, visit);
+}
+
+/** Extents whose first byte is in [from, to), ascending, until `visit` returns false. */
+export function visitStarts(
+  view: ItemView,
+  inode: number,
+  from: number,
+  to: number,
+  visit: (extent: PlacedExtent) => boolean,
+): void {
+  const high = keyOf(inode, ITEM.extent);
+  view.scan(high, from, to, (low, value) => visit(placed(low, value)));
 }
 
 function placed(start: number, value: Uint8Array): PlacedExtent {

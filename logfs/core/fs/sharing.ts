@@ -13,7 +13,7 @@
  * - The bytes of a block that are alive are those that some piece covers, counted once.
  */
 import type { ItemView, Transaction } from "./api.ts";
-import { type PlacedExtent, visitExtents } from "./extents.ts";
+import { type PlacedExtent, visitExtents, visitStarts } from "./extents.ts";
 import {
   decodeOwners,
   encodeOwners,
@@ -67,7 +67,11 @@ export function visitOwner(
   visit: (extent: PlacedExtent) => boolean,
 ): void {
   const { inode, start } = owner;
-  visitExtents(view, inode, Math.max(0, start + from), start + to, visit);
+  const first = Math.max(0, start + from);
+  // No piece begins before the block does, and looking for what does costs more while the
+  // operation itself has removed it.
+  if (from === 0) visitStarts(view, inode, first, start + to, visit);
+  else visitExtents(view, inode, first, start + to, visit);
 }
 
 export function isPiece(extent: PlacedExtent, block: BlockPlace, owner: SharedOwner): boolean {
