@@ -52,6 +52,15 @@ function choice<const T extends readonly [string, ...string[]]>(values: T) {
   return { schema: z.enum(values), form };
 }
 
+const shareForm = 'a share such as "25%"';
+const share = quantity(shareForm, parseShare, "1%", "90%");
+
+function parseShare(text: string): number {
+  const match = /^(\d{1,2}(?:\.\d+)?)%$/.exec(text);
+  if (match === null) throw new SmfsError("CONFIG", `not a share: ${text}`);
+  return Number(match[1]) / 100;
+}
+
 const pathForm = 'a path such as "/srv/smfs/home"';
 const path = z.string().min(1);
 
@@ -140,6 +149,12 @@ export const STORE = {
     sizeForm,
     "16MiB",
     "changed nodes of the tree are written in a checkpoint at this size",
+  ),
+  garbage: withDefault(
+    share,
+    shareForm,
+    "25%",
+    "garbage is cleaned away in the background when it is more than this share of what is used; under pressure always",
   ),
 };
 

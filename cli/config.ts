@@ -27,6 +27,8 @@ export interface Config {
     readonly commitIntervalMicros: number;
     readonly nodeCacheBytes: number;
     readonly dirtyLimitBytes: number;
+    /** Share of the used bytes that may be garbage. */
+    readonly garbageShare: number;
   };
   readonly mount: {
     /** null: not mounted. */
@@ -180,6 +182,7 @@ function plain(document: Document): Config {
       commitIntervalMicros: store.commit_interval,
       nodeCacheBytes: store.node_cache,
       dirtyLimitBytes: store.dirty_limit,
+      garbageShare: store.garbage,
     },
     mount: {
       point: mount.point ?? null,

@@ -2,7 +2,12 @@
 import { Command } from "commander";
 import { StoreRegistry } from "../logfs/log/registry.ts";
 import { formatBytes } from "../lib/units.ts";
-import type { MirrorStatus, NetworkStatus, SiteStatus } from "../web/status-types.ts";
+import type {
+  CleanerStatus,
+  MirrorStatus,
+  NetworkStatus,
+  SiteStatus,
+} from "../web/status-types.ts";
 import { askControl } from "./control.ts";
 import { storeOf } from "./mountpoints.ts";
 
@@ -31,6 +36,7 @@ function describe(status: SiteStatus): string {
     `  log      ${store.logId}, epoch ${store.epoch}, record ${store.headSequence} (durable ${store.durableSequence})`,
     `  space    ${formatBytes(store.dataBytes)} in files, ${store.inodes} inodes, ${formatBytes(store.freeBytes)} free`,
     ...keptLines(store),
+    ...cleanerLines(status.cleaner),
     `  sync     floor ${sync.floor}, fsync ${sync.fsync}, fdatasync ${sync.dataSync}, O_SYNC ${sync.osync}`,
     ...(sync.degraded + sync.failed === 0
       ? []
@@ -49,6 +55,17 @@ function keptLines({ quotaBytes, quotaInodes, snapshots }: SiteStatus["store"]):
     ...(limits.length === 0 ? [] : [`  quota    ${limits.join(", ")}`]),
     ...(snapshots === 0 ? [] : [`  kept     ${snapshots} snapshots`]),
   ];
+}
+
+function cleanerLines(cleaner: CleanerStatus | null): string[] {
+  if (cleaner === null) return [];
+  const { utilisation, cleanedSegments, movedBytes, waiting, trouble, setAsideSegments } = cleaner;
+  const use = `${Math.round(utilisation * 100)} % of the log alive`;
+  const work = `${cleanedSegments} segments cleaned, ${formatBytes(movedBytes)} moved`;
+  const lines = [`  cleaner  ${use}, ${work}${waiting === 0 ? "" : `, ${waiting} wait for space`}`];
+  if (setAsideSegments > 0) lines.push(`           ${setAsideSegments} segments cannot be emptied`);
+  if (trouble !== null) lines.push(`           last trouble: ${trouble}`);
+  return lines;
 }
 
 export function mirrorLines(mirror: MirrorStatus | null): string[] {

@@ -30,7 +30,7 @@ export interface CleanerWorldOptions {
 
 const LOG_ID = Uint8Array.from({ length: 16 }, (_, i) => i + 1);
 const VOLUME_ID = new Uint8Array(16).fill(9);
-const LIMITS = { cacheBytes: 2 ** 20, dirtyBytes: 32 * 1024, replayBytes: 256 * 1024 };
+const LIMITS = { cacheBytes: 2 ** 20, dirtyBytes: 256 * 1024, replayBytes: 2 ** 20 };
 
 export class CleanerWorld {
   readonly clock = new VirtualClock();

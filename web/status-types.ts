@@ -27,9 +27,49 @@ export interface SiteStatus {
   /** Acknowledgement latency, for each level that somebody waited for. */
   readonly latencyMillis: Partial<Record<SyncLevelName, LatencyStatus>>;
   readonly throughput: ThroughputStatus;
+  /** The scrub that runs, or the last one; `null`: none since the process began. */
+  readonly scrub: ScrubStatus | null;
+  /** `null` at a mirror. */
+  readonly cleaner: CleanerStatus | null;
+}
+
+export interface CleanerStatus {
+  readonly rounds: number;
+  readonly cleanedSegments: number;
+  /** File data that was written again. */
+  readonly movedBytes: number;
+  /** Stored blocks found damaged while cleaning. */
+  readonly damagedBlocks: number;
+  /** Segments that could not be emptied: they are kept as they are. */
+  readonly setAsideSegments: number;
+  /** Share of the log that is alive. */
+  readonly utilisation: number;
+  /** Bytes appended to the log per byte written to files, since the start; null: none was written. */
+  readonly writeAmplification: number | null;
+  /** Operations that waited for space, for how long together, and those that were refused. */
+  readonly gateWaits: number;
+  readonly gateWaitSeconds: number;
+  readonly gateRefusals: number;
+  /** Operations that wait now. */
+  readonly waiting: number;
+  /** What went wrong last; null: nothing. */
+  readonly trouble: string | null;
 }
 
 export type SyncLevelName = "written" | "local" | "network" | "remote";
+
+export interface ScrubStatus {
+  readonly state: "running" | "finished" | "stopped" | "failed";
+  /** Of this scrub: bytes of the log's files, and records that did not verify. */
+  readonly scrubbedBytes: number;
+  readonly totalBytes: number;
+  readonly damaged: number;
+  readonly repaired: number;
+  /** Of all scrubs since the process began. */
+  readonly scrubbedBytesTotal: number;
+  readonly damagedTotal: number;
+  readonly repairedTotal: number;
+}
 
 export interface StoreStatus {
   readonly path: string;

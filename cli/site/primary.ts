@@ -5,6 +5,8 @@
 import type { Clock, Timers, Logger } from "../../lib/ports.ts";
 import { SmfsError } from "../../lib/errors.ts";
 import type { SyncOptions } from "../../logfs/core/fs/api.ts";
+import type { Cleaner } from "../../logfs/core/fs/cleaner/cleaner.ts";
+import { GatedVolume } from "../../logfs/core/fs/cleaner/gated-volume.ts";
 import { FileSystem } from "../../logfs/core/fs/filesystem.ts";
 import { SnapshotVfs } from "../../logfs/core/fs/snapshot-vfs.ts";
 import { openVolume } from "../../logfs/core/fs/volume-open.ts";
@@ -17,6 +19,7 @@ import type { SyncLevel } from "../../logfs/core/vfs.ts";
 import { type CommitOutcome, MirrorCommitter } from "../../mirror/core/commit.ts";
 import { PrimarySession } from "../../mirror/core/primary.ts";
 import type { Config } from "../config.ts";
+import { newCleaner } from "./cleaning.ts";
 import { Reaping } from "./reaping.ts";
 
 export interface PrimaryEvents {
@@ -35,6 +38,7 @@ export interface PrimarySite {
   readonly vfs: SnapshotVfs;
   readonly session: PrimarySession | null;
   readonly committer: MirrorCommitter;
+  readonly cleaner: Cleaner;
   readonly sync: SyncOptions;
   /**
    * The file system becomes that of a snapshot; `fileSystem` and `vfs` are others then, and nothing
@@ -64,34 +68,34 @@ export async function openPrimary(
     config.mirror === null ? null : newSession(registry, log, time, { onChange, onFenced });
   // A mirror that is configured keeps everything until it has been heard of.
   const copy = registry.standalone ? null : session;
-  const reaping = new Reaping(
-    log,
-    () => Math.min(log.durableSequence, copy?.durableSequence ?? Infinity),
-    logger,
-  );
+  const agreed = (): number => Math.min(log.durableSequence, copy?.durableSequence ?? Infinity);
+  const reaping = new Reaping(log, agreed, logger);
   const volume = await openVolume(log, log.checkpoint, {
     clock: time,
     space: () => store.space(),
     limits: volumeLimits(config),
     onCheckpoint: (reached) => reaping.handleCheckpoint(reached),
   });
-  const { onUnreachable, timeoutMicros } = config.mount;
-  const wait = { onUnreachable, timeoutMicros, onSettled };
+  const wait = { ...config.mount, onSettled };
   const committer = new MirrorCommitter({ log, mirror: copy, clock: time, timers: time, ...wait });
   const alone = session === null || registry.standalone;
   const sync = alone ? withoutMirror(config.mount) : config.mount;
-  let shown = show(volume, committer, sync);
+  const cleaner = newCleaner({ registry, log, store, volume, copy }, config, time, logger);
+  reaping.onDropped(() => cleaner.handleProgress());
+  const gated = new GatedVolume(volume, cleaner);
+  let shown = show(gated, volume, committer, sync);
   if (registry.fencedBy === null) await finishPending(shown.fileSystem, logger);
   else log.fence(registry.fencedBy);
 
   const rollBack = async (snapshot: string): Promise<void> => {
     await volume.snapshots.rollBack(snapshot);
-    shown = show(volume, committer, sync);
+    shown = show(gated, volume, committer, sync);
     await finishPending(shown.fileSystem, logger);
   };
 
   const close = async (): Promise<void> => {
     session?.stop();
+    await cleaner.stop();
     if (log.failure === null) checkpointAtClose(volume, logger);
     reaping.close();
     await closeLog(log);
@@ -110,6 +114,7 @@ export async function openPrimary(
     },
     session,
     committer,
+    cleaner,
     sync,
     rollBack,
     close,
@@ -133,8 +138,13 @@ function newSession(
   });
 }
 
-function show(volume: TreeVolume, committer: MirrorCommitter, sync: SyncOptions) {
-  const fileSystem = new FileSystem(volume, committer, sync);
+function show(
+  gated: GatedVolume,
+  volume: TreeVolume,
+  committer: MirrorCommitter,
+  sync: SyncOptions,
+) {
+  const fileSystem = new FileSystem(gated, committer, sync);
   return { fileSystem, vfs: new SnapshotVfs(fileSystem, volume) };
 }
 

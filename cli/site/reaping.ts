@@ -12,6 +12,7 @@ export class Reaping {
   private readonly logger: Logger;
   private readonly unsubscribe: () => void;
   private pending: NodeJS.Immediate | null = null;
+  private dropped: () => void = () => {};
 
   /** `agreedSequence`: records up to here are durable at every copy of the log. */
   constructor(log: Log, agreedSequence: () => number, logger: Logger) {
@@ -31,8 +32,14 @@ export class Reaping {
     this.pending = setImmediate(() => {
       this.pending = null;
       this.step();
+      this.dropped();
       this.handleProgress();
     });
+  }
+
+  /** `listener` is called whenever some were dropped. */
+  onDropped(listener: () => void): void {
+    this.dropped = listener;
   }
 
   /** To be called before the log is closed. */

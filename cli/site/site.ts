@@ -29,7 +29,9 @@ import { openPrimary, type PrimarySite } from "./primary.ts";
 import type { Config, MirrorConfig } from "../config.ts";
 import { quotaVerbs } from "./quota.ts";
 import { snapshotVerbs } from "./snapshots.ts";
+import { scrubVerbs, SiteScrub } from "./scrub.ts";
 import { spaceVerbs } from "./space.ts";
+import { trimVerbs } from "./trim.ts";
 import { describeSite } from "./status.ts";
 
 export type SiteState = "starting" | "running" | "promoting" | "fenced" | "stopping" | "stopped";
@@ -44,6 +46,7 @@ export class Site {
   role: PrimarySite | MirrorSite | null = null;
   link: UdpLink | null = null;
   mount: FuseServer | null = null;
+  readonly scrub = new SiteScrub();
   private readonly logger: Logger;
   private readonly metrics: SiteMetrics;
   private control: ControlServer | null = null;
@@ -196,6 +199,8 @@ export class Site {
       ...snapshotVerbs(this),
       ...quotaVerbs(this),
       ...spaceVerbs(this),
+      ...scrubVerbs(this),
+      ...trimVerbs(this),
       "POST /promote": (query) => this.promote(query.get("force") === "1"),
       "POST /stop": () => {
         setImmediate(() => this.stopUnasked());

@@ -11,6 +11,7 @@ import { limitOf } from "../quota-report.ts";
 import type { MirrorSite } from "./mirror.ts";
 import type { PrimarySite } from "./primary.ts";
 import type { Site } from "./site.ts";
+import { describeCleaner } from "./trim.ts";
 
 export function describeSite(site: Site, latencyMillis: SiteStatus["latencyMillis"]): SiteStatus {
   const { role, config, registry } = site;
@@ -25,6 +26,7 @@ export function describeSite(site: Site, latencyMillis: SiteStatus["latencyMilli
     state: failureOf(role) === null ? site.state : "failed",
     uptimeSeconds: (Date.now() - site.startedMillis) / 1000,
     store: describeStore(site),
+    cleaner: role?.role === "primary" ? describeCleaner(role) : null,
     mount:
       site.mount === null
         ? null
@@ -35,6 +37,7 @@ export function describeSite(site: Site, latencyMillis: SiteStatus["latencyMilli
       degraded: commits?.degraded ?? 0,
       failed: commits?.failed ?? 0,
     },
+    scrub: site.scrub.status,
     mirror: role === null ? null : describeMirror(site, role),
     network: describeNetwork(site),
     latencyMillis,

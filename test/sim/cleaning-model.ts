@@ -39,9 +39,6 @@ const LOW_SEGMENTS = 4;
 const HIGH_SEGMENTS = 8;
 const NOBODY = -1;
 
-/** What the paper compares with: the emptiest segments first. */
-export const greedy: Worth = ({ bytes, liveBytes }) => bytes - liveBytes;
-
 /** Cost and benefit exactly as the paper has it. */
 export const costBenefit: Worth = ({ bytes, liveBytes, writtenSeconds }, nowSeconds) =>
   ((bytes - liveBytes) * (nowSeconds - writtenSeconds)) / (bytes + liveBytes);

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import {
   chooseVictims,
+  emptinessOf,
   gainOf,
   goalOf,
   type Need,
@@ -8,7 +9,7 @@ import {
   worthOf,
   writableBytes,
 } from "../../logfs/core/fs/cleaner/policy.ts";
-import { costBenefit, greedy, runModel } from "../sim/cleaning-model.ts";
+import { costBenefit, runModel } from "../sim/cleaning-model.ts";
 
 const NOW = 1_000_000;
 
@@ -113,7 +114,7 @@ describe("the simulator of LFS §3.5", () => {
       ...model,
       utilisation: 0.75,
       pattern: "uniform",
-      worth: greedy,
+      worth: emptinessOf,
     });
     expect(cleanedUtilisation).toBeGreaterThan(0.5);
     expect(cleanedUtilisation).toBeLessThan(0.66);
@@ -125,7 +126,7 @@ describe("the simulator of LFS §3.5", () => {
     (utilisation) => {
       const run = { ...model, utilisation, pattern: "hot and cold" } as const;
       const ours = runModel({ ...run, worth: worthOf }).writeCost;
-      expect(ours).toBeLessThan(0.9 * runModel({ ...run, worth: greedy }).writeCost);
+      expect(ours).toBeLessThan(0.9 * runModel({ ...run, worth: emptinessOf }).writeCost);
       expect(ours).toBeLessThan(0.95 * runModel({ ...run, worth: costBenefit }).writeCost);
     },
   );
@@ -133,6 +134,6 @@ describe("the simulator of LFS §3.5", () => {
   test("with uniform overwrites at 90 % it costs little more than greedy, and goes on for twenty fills", () => {
     const run = { ...model, utilisation: 0.9, fills: 20, pattern: "uniform" } as const;
     const ours = runModel({ ...run, worth: worthOf }).writeCost;
-    expect(ours).toBeLessThan(1.15 * runModel({ ...run, worth: greedy }).writeCost);
+    expect(ours).toBeLessThan(1.15 * runModel({ ...run, worth: emptinessOf }).writeCost);
   });
 });

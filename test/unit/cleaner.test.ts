@@ -56,7 +56,7 @@ describe("a small store with a cleaner", () => {
       const world = new CleanerWorld();
       const bytes = Math.floor((world.disk.space().totalBytes * utilisation) / BLOCK) * BLOCK;
       const file = await churn(world, bytes);
-      await file.overwrite(3000);
+      await file.overwrite(1500);
       await file.verify();
       expect(world.troubles).toEqual([]);
       expect(world.cleaner.counters.cleanedSegments).toBeGreaterThan(20);

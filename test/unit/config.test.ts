@@ -51,6 +51,7 @@ describe("values", () => {
         commitIntervalMicros: 1e6,
         nodeCacheBytes: 64 * 2 ** 20,
         dirtyLimitBytes: 16 * 2 ** 20,
+        garbageShare: 0.25,
       },
       mount: {
         point: null,

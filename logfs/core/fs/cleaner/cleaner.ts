@@ -19,8 +19,10 @@ import {
   chooseVictims,
   goalOf,
   type Goal,
+  emptinessOf,
   LEAST_DEAD_SHARE,
   type Need,
+  worthOf,
   writableBytes,
 } from "./policy.ts";
 import { SegmentCensus } from "./census.ts";
@@ -95,6 +97,8 @@ const LOOK_AGAIN_MICROS = 1_000_000;
 export class Cleaner {
   readonly gate: Gate;
   readonly counters: CleanerCounters = newCounters();
+  /** What went wrong last; null: nothing. */
+  trouble: string | null = null;
   private readonly ports: CleanerPorts;
   private readonly options: CleanerOptions;
   private readonly census: SegmentCensus;
@@ -107,6 +111,10 @@ export class Cleaner {
   private nextLookBytes = 0;
   /** Garbage when cleaning was last found to be of no use. */
   private uselessGarbageBytes = 0;
+  /** Rounds, one after the other, that gained nothing. */
+  private fruitlessRounds = 0;
+  /** Of free space: what the round under way is going to move. */
+  private reservedBytes = 0;
   /** What the round under way has written. */
   private costBytes = 0;
 
@@ -118,7 +126,7 @@ export class Cleaner {
     this.waits = new Waits(time);
     this.gate = new Gate({
       clock: time,
-      roomBytes: () => ports.space().freeBytes - this.ownBytes,
+      roomBytes: () => ports.space().freeBytes - this.ownBytes - this.reservedBytes,
       appendedBytes: () => log.statistics.bytesAppended,
       operationBytes: Math.min(2 ** 20, options.segmentBytes / 8),
       isWorthARound: () => this.garbageHasGrown(),
@@ -253,7 +261,7 @@ export class Cleaner {
   }
 
   private async work(): Promise<void> {
-    let fruitless = 0;
+    this.fruitlessRounds = 0;
     for (;;) {
       const goal = this.nextGoal();
       if (!this.isRunning || goal.need === "none") break;
@@ -261,15 +269,15 @@ export class Cleaner {
       const gained = await this.tryRound(goal);
       if (gained) this.ports.restoreReserve();
       this.gate.pump();
-      fruitless = gained ? 0 : fruitless + 1;
-      if (fruitless === FRUITLESS_ROUNDS) {
+      this.fruitlessRounds = gained ? 0 : this.fruitlessRounds + 1;
+      if (this.fruitlessRounds === FRUITLESS_ROUNDS) {
         this.giveUp();
         break;
       }
       if (gained) this.waits.endRound(true);
       if (this.need === "background") await this.pause(startMicros);
     }
-    this.waits.endRound(fruitless === 0);
+    this.waits.endRound(this.fruitlessRounds === 0);
   }
 
   /** Whoever waits makes a need of what would be none. */
@@ -289,7 +297,7 @@ export class Cleaner {
     try {
       return await this.round(goal);
     } catch (error) {
-      if (this.isRunning) this.ports.onTrouble(`a round of cleaning failed: ${messageOf(error)}`);
+      if (this.isRunning) this.report(`a round of cleaning failed: ${messageOf(error)}`);
       this.counters.failedRounds++;
       if (error instanceof SmfsError) return false;
       throw error;
@@ -298,25 +306,33 @@ export class Cleaner {
 
   /** Gives whether it gained anything. Rejects with what reading and appending reject. */
   private async round({ wantedBytes }: Goal): Promise<boolean> {
-    const { bytesDropped } = this.ports.log.statistics;
+    const beforeBytes = this.goneBytes;
     this.costBytes = 0;
-    await this.dropDead("whenItGains");
-    const gainedBytes = this.ports.log.statistics.bytesDropped - bytesDropped;
-    const victims = this.victims(wantedBytes - gainedBytes);
+    this.reservedBytes = 0;
+    // Before nothing is found to be of use, everything is tried.
+    await this.dropDead(this.fruitlessRounds > 0 ? "always" : "whenItGains");
+    const victims = this.victims(wantedBytes - (this.goneBytes - beforeBytes));
     if (victims.length > 0) {
       const evacuated = await this.evacuate(victims);
       await this.dropDead("whenItGains");
       this.judge(evacuated);
     }
+    const gainedBytes = this.goneBytes - beforeBytes;
     if (victims.length > 0 || gainedBytes > 0) this.counters.rounds++;
-    return this.ports.log.statistics.bytesDropped - bytesDropped > this.costBytes;
+    return gainedBytes > this.costBytes;
+  }
+
+  /** What was dropped so far, and what a checkpoint would let go. */
+  private get goneBytes(): number {
+    return this.ports.log.statistics.bytesDropped + this.census.dead().waitingBytes;
   }
 
   private victims(wantedBytes: number): number[] {
     const nowSeconds = Math.floor(this.ports.volume.nowMicros() / 1_000_000);
-    const budgetBytes = Math.min(ROUND_BYTES, this.availableBytes);
+    const budgetBytes = Math.min(ROUND_BYTES, this.availableBytes / (1 + LEAST_DEAD_SHARE));
     const candidates = this.census.candidates();
-    const victims = chooseVictims(candidates, nowSeconds, { budgetBytes, wantedBytes });
+    const worth = this.fruitlessRounds > 0 ? emptinessOf : worthOf;
+    const victims = chooseVictims(candidates, nowSeconds, { budgetBytes, wantedBytes }, worth);
     return victims.map(({ segment }) => segment);
   }
 
@@ -332,10 +348,22 @@ export class Cleaner {
       ...options,
       batchBytes: Math.min(options.segmentBytes, BATCH_BYTES),
       isWanted: () => this.isRunning,
-      spaceFor: (bytes) => bytes * (1 + LEAST_DEAD_SHARE) < this.availableBytes,
+      reserve: (bytes) => this.reserve(bytes),
+      onMoved: (bytes) => {
+        this.reservedBytes = Math.max(0, this.reservedBytes - bytes);
+      },
     });
+    this.reservedBytes = 0;
     this.costBytes += evacuated.bytes;
     return evacuated.segments;
+  }
+
+  /** Keeps space for moving so many bytes in all; false when there is not enough. */
+  private reserve(bytes: number): boolean {
+    const neededBytes = bytes * (1 + LEAST_DEAD_SHARE);
+    if (neededBytes > this.availableBytes) return false;
+    this.reservedBytes = neededBytes;
+    return true;
   }
 
   /**
@@ -346,7 +374,9 @@ export class Cleaner {
     const { log, volume, obstacle } = this.ports;
     const { waitingBytes } = this.census.dead();
     const { dirtyBytes } = volume.statistics;
-    if (waitingBytes > (checkpoint === "always" ? 0 : dirtyBytes)) {
+    const isDue =
+      checkpoint === "always" ? waitingBytes + dirtyBytes > 0 : waitingBytes > dirtyBytes;
+    if (isDue) {
       const before = log.statistics.bytesAppended;
       volume.checkpoint("always");
       this.costBytes += log.statistics.bytesAppended - before;
@@ -365,7 +395,7 @@ export class Cleaner {
     for (const segment of victims) {
       if (live.of(segment) <= (replaced.get(segment) ?? 0)) this.counters.cleanedSegments++;
       else if (this.isRunning && this.census.failed(segment)) {
-        this.ports.onTrouble(`segment ${segment} cannot be emptied: it is kept as it is`);
+        this.report(`segment ${segment} cannot be emptied: it is kept as it is`);
       }
     }
   }
@@ -394,7 +424,12 @@ export class Cleaner {
     const why = obstacle();
     const reason = why === null ? "the store is full" : `the store is full: ${why}`;
     this.gate.close(reason);
-    this.ports.onTrouble(reason);
+    this.report(reason);
+  }
+
+  private report(message: string): void {
+    this.trouble = message;
+    this.ports.onTrouble(message);
   }
 
   private garbageHasGrown(): boolean {

@@ -30,8 +30,10 @@ export interface EvacuationOptions {
   readonly batchBytes: number;
   /** Asked between segments and between batches. */
   readonly isWanted: () => boolean;
-  /** Whether so many bytes can be moved. */
-  readonly spaceFor: (bytes: number) => boolean;
+  /** Keeps space for so many bytes in all; false: there is not enough, and less is kept. */
+  readonly reserve: (bytes: number) => boolean;
+  /** So many of them are done with. */
+  readonly onMoved: (bytes: number) => void;
 }
 
 /** Appended and not yet written: beyond it a burst waits for the disk. */
@@ -61,12 +63,11 @@ export async function evacuate(
   const { pieces, segments } = await surveyAll(ports, victims, options);
   const nowSeconds = Math.floor(volume.nowMicros() / 1_000_000);
   for (const batch of batchesOf(inMovingOrder(pieces, nowSeconds), options.batchBytes)) {
-    // Others may have taken what there was.
-    const bytes = batch.reduce((sum, piece) => sum + loadedBytes(piece), 0);
-    if (!options.isWanted() || !options.spaceFor(bytes)) break;
+    if (!options.isWanted()) break;
     const loaded = await loadPieces(volume, batch);
     counters.damagedBlocks += loaded.damagedBlocks;
     await burst(ports, loaded.pieces, options);
+    options.onMoved(batch.reduce((sum, piece) => sum + loadedBytes(piece), 0));
   }
   return { segments, bytes: counters.movedBytes - before };
 }
@@ -74,7 +75,7 @@ export async function evacuate(
 async function surveyAll(
   ports: EvacuationPorts,
   victims: readonly number[],
-  { isWanted, spaceFor }: EvacuationOptions,
+  { isWanted, reserve }: EvacuationOptions,
 ) {
   const pieces: LivePiece[] = [];
   const segments: number[] = [];
@@ -83,7 +84,7 @@ async function surveyAll(
     if (segment === undefined || !isWanted()) continue;
     const found = await survey(ports, segment);
     const bytes = [...pieces, ...found].reduce((sum, piece) => sum + loadedBytes(piece), 0);
-    if (segments.length > 0 && !spaceFor(bytes)) break;
+    if (!reserve(bytes)) break;
     pieces.push(...found);
     segments.push(victim);
   }

@@ -37,6 +37,9 @@ export const worthOf: Worth = ({ bytes, liveBytes, writtenSeconds }, nowSeconds)
   return ((bytes - liveBytes) * Math.sqrt(ageSeconds)) / (bytes + liveBytes);
 };
 
+/** The emptiest first, whatever its age: most is gained for what is moved now. */
+export const emptinessOf: Worth = ({ bytes, liveBytes }) => (bytes - liveBytes) / bytes;
+
 export interface Batch {
   /** Live bytes that may be moved. */
   readonly budgetBytes: number;
