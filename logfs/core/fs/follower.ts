@@ -9,6 +9,7 @@ import { fail, SmfsError } from "../../../lib/errors.ts";
 import type { LogReader, SegmentInfo } from "../log/api.ts";
 import type { ItemView, Volume, VolumeStatistics } from "./api.ts";
 import { NodeCache } from "./cache.ts";
+import type { LiveBytes } from "./live-bytes.ts";
 import { requireSegments } from "./needed-segments.ts";
 import { readLog } from "./reading-log.ts";
 import { Replica } from "./replica.ts";
@@ -85,6 +86,11 @@ export class VolumeFollower implements Volume, SnapshotSource {
       { log, runner, cache: state.cache, nodeBytes, space, isKept },
       snapshot,
     );
+  }
+
+  /** As the primary's after the same record, but for the ages of moved data; null while not ready. */
+  get live(): Pick<LiveBytes, "of" | "writtenSecondsOf" | "entries"> | null {
+    return this.replica.state?.live ?? null;
   }
 
   get statistics(): VolumeStatistics {
