@@ -20,7 +20,7 @@ import { type CommitOutcome, MirrorCommitter } from "../../mirror/core/commit.ts
 import { PrimarySession } from "../../mirror/core/primary.ts";
 import type { Config } from "../config.ts";
 import { newCleaner } from "./cleaning.ts";
-import { Reaping } from "./reaping.ts";
+import { agreedAtPrimary, Reaping } from "./reaping.ts";
 
 export interface PrimaryEvents {
   readonly onSettled: (level: SyncLevel, outcome: CommitOutcome, micros: number) => void;
@@ -66,9 +66,8 @@ export async function openPrimary(
   const { onFenced, onSettled } = events;
   const session =
     config.mirror === null ? null : newSession(registry, log, time, { onChange, onFenced });
-  // A mirror that is configured keeps everything until it has been heard of.
   const copy = registry.standalone ? null : session;
-  const agreed = (): number => Math.min(log.durableSequence, copy?.durableSequence ?? Infinity);
+  const agreed = (): number => agreedAtPrimary(log, session, registry);
   const reaping = new Reaping(log, agreed, logger);
   const volume = await openVolume(log, log.checkpoint, {
     clock: time,

@@ -14,7 +14,7 @@ export class Reaping {
   private pending: NodeJS.Immediate | null = null;
   private dropped: () => void = () => {};
 
-  /** `agreedSequence`: records up to here are durable at every copy of the log. */
+  /** `agreedSequence`: records up to here are durable at every copy of the log, as far as is known. */
   constructor(log: Log, agreedSequence: () => number, logger: Logger) {
     this.reaper = new Reaper(log, agreedSequence);
     this.logger = logger;
@@ -57,6 +57,19 @@ export class Reaping {
       this.logger.warn({ reason: messageOf(error) }, "dead segments cannot be removed");
     }
   }
+}
+
+/**
+ * At a primary: durable here, and at its mirror. One that is configured keeps everything until it has
+ * been heard of; a standalone store waits for one only while it follows.
+ */
+export function agreedAtPrimary(
+  log: Pick<Log, "durableSequence">,
+  session: { readonly state: string; readonly durableSequence: number } | null,
+  { standalone }: { readonly standalone: boolean },
+): number {
+  if (session === null || (standalone && session.state !== "streaming")) return log.durableSequence;
+  return Math.min(log.durableSequence, session.durableSequence);
 }
 
 /** At a mirror: durable here, and durable at the primary, as its records say. */

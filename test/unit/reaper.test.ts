@@ -1,5 +1,6 @@
 /** Which segments go, when, and what reads make of it. */
 import { describe, expect, test } from "vitest";
+import { agreedAtPrimary } from "../../cli/site/reaping.ts";
 import { Reaper } from "../../logfs/core/fs/reaper.ts";
 import { planAgain } from "../../logfs/core/fs/plan-again.ts";
 import { SmfsError } from "../../lib/errors.ts";
@@ -190,5 +191,23 @@ describe("a file system whose segments are dropped", () => {
       code: "DAMAGED",
       message: expect.stringMatching(/^missing segments: 1; they held \d{5} bytes/),
     });
+  });
+});
+
+describe("what is agreed on", () => {
+  const log = { durableSequence: 100 };
+  const streaming = { state: "streaming", durableSequence: 70 };
+  const away = { state: "disconnected", durableSequence: 70 };
+  const unseen = { state: "disconnected", durableSequence: 0 };
+
+  test.each([
+    ["without a mirror, what is durable here", null, false, 100],
+    ["with a mirror, what is durable at both", streaming, false, 70],
+    ["with a mirror that is away, what it had", away, false, 70],
+    ["with a mirror that was never seen, nothing", unseen, false, 0],
+    ["when standalone, what is durable here", unseen, true, 100],
+    ["when standalone, what a mirror has while it follows", streaming, true, 70],
+  ])("%s", (_what, session, standalone, sequence) => {
+    expect(agreedAtPrimary(log, session, { standalone })).toBe(sequence);
   });
 });

@@ -33,7 +33,7 @@ export class Reaper {
   private newest: ReachedCheckpoint | null = null;
   private dead: number[] = [];
 
-  /** `agreedSequence`: records up to here are durable at every copy. It never goes back. */
+  /** `agreedSequence`: records up to here are durable at every copy that counts. */
   constructor(log: LogSegments, agreedSequence: () => number) {
     this.log = log;
     this.agreedSequence = agreedSequence;
