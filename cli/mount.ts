@@ -1,4 +1,5 @@
 /** `smfs mount` runs a site on a store until it is unmounted; `smfs umount` ends it. */
+import { resolve as resolvePath } from "node:path";
 import { Command, Option } from "commander";
 import { pino } from "pino";
 import { SmfsError } from "../lib/errors.ts";
@@ -13,6 +14,12 @@ import { mountPointOf, storeOf } from "./mountpoints.ts";
 import { Site } from "./site/site.ts";
 
 const LEVELS = ["written", "local", "network", "remote"];
+interface MountFlags extends FlagValues {
+  readonly background?: true;
+  readonly readOnly?: true;
+  readonly at?: string;
+}
+
 /** How long `umount` waits for the site to write its last checkpoint. */
 const UMOUNT_SECONDS = 60;
 
@@ -41,6 +48,8 @@ export function mountCommand(): Command {
     .option("--timeout <duration>", "of block")
     .option("--capacity <size>", "the store may grow to this")
     .option("--allow-other", "let other users use the mount")
+    .option("--read-only", "only show the file system: no site, nothing is written")
+    .option("--at <state>", "with --read-only: a snapshot, a record's number (smfs log), or a time")
     .option("--status <host:port>", "serve the status page and /metrics here")
     .option("--log-level <level>", "debug, info, warn, error")
     .action(mount);
@@ -57,16 +66,33 @@ export function umountCommand(): Command {
 async function mount(
   store: string | undefined,
   directory: string | undefined,
-  { background, ...flags }: FlagValues & { readonly background?: true },
+  { background, readOnly, at, ...flags }: MountFlags,
 ): Promise<void> {
+  if (at !== undefined && !readOnly) {
+    throw new SmfsError("USAGE", "a past state can only be shown: add --read-only");
+  }
   if (background) {
     process.exitCode = await runInBackground(configFrom(flags, store, directory).store.path);
     return;
   }
+  if (readOnly) return mountToLook(store, directory, at, flags);
   const site = await startSite(store, directory, flags);
   announce(site);
   await site.ended.catch(reportFailure);
   // Sockets and worker threads of libraries must not keep a finished site alive.
+  process.exit(process.exitCode);
+}
+
+async function mountToLook(
+  store: string | undefined,
+  directory: string | undefined,
+  at: string | undefined,
+  flags: FlagValues,
+): Promise<void> {
+  const { store: of, mount: on } = configFrom(flags, store, directory);
+  if (on.point === null) throw new SmfsError("USAGE", "say where to mount it");
+  const { mountAt } = await import("./mount-at.ts");
+  await mountAt(resolvePath(of.path), on.point, { at, allowOther: on.allowOther });
   process.exit(process.exitCode);
 }
 
@@ -101,7 +127,7 @@ async function umount(path: string, flags: { lazy?: true }): Promise<void> {
   if (mountPoint === undefined) {
     throw new SmfsError("NOT_FOUND", `no smfs file system is mounted at ${path}`);
   }
-  const socket = StoreRegistry.open(store).controlSocket;
+  const socket = controlSocketOf(store);
   const how = flags.lazy ? "detach" : "now";
   try {
     await (process.geteuid?.() === 0 ? unmount : fuserunmount)(mountPoint, how);
@@ -111,7 +137,18 @@ async function umount(path: string, flags: { lazy?: true }): Promise<void> {
     const hint = `${mountPoint} is in use; close what uses it (fuser -vm ${mountPoint}), or --lazy`;
     throw new SmfsError("BUSY", hint, error);
   }
-  await siteEnded(socket);
+  if (socket !== null) await siteEnded(socket);
+}
+
+/** null for a state that is mounted by itself: its source is no store's path. */
+function controlSocketOf(store: string): string | null {
+  try {
+    return StoreRegistry.open(store).controlSocket;
+  } catch (error) {
+    if (error instanceof SmfsError && error.code === "NOT_FOUND" && store.includes("@"))
+      return null;
+    throw error;
+  }
 }
 
 /** The control socket answers as long as the site lives. */

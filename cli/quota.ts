@@ -58,7 +58,7 @@ function show(store: string): Promise<QuotaReport> {
   const { controlSocket } = StoreRegistry.open(store);
   return unlessRunning(
     () => askControl<QuotaReport>(controlSocket, "GET /quota"),
-    () => readStored(store, async (volume) => quotaReport(volume.statistics)),
+    () => readStored(store, async ({ volume }) => quotaReport(volume.statistics)),
   );
 }
 

@@ -20,7 +20,7 @@ export function diffCommand(): Command {
     .option("--json", "print one JSON object a line")
     .action(async (path: string, names: string[], { json }: { json?: true }) => {
       const { store, from, to } = sidesOf(path, names);
-      const changes = await readStored(store, (volume) =>
+      const changes = await readStored(store, ({ volume }) =>
         diffTrees(side(volume, from), side(volume, to)),
       );
       for (const change of changes) process.stdout.write(json ? asJson(change) : asLine(change));

@@ -118,7 +118,7 @@ export async function listSnapshots(store: string): Promise<SnapshotInfo[]> {
   return unlessRunning(
     async () =>
       (await askControl<{ snapshots: SnapshotInfo[] }>(controlSocket, "GET /snapshots")).snapshots,
-    () => readStored(store, (volume) => volume.describeSnapshots()),
+    () => readStored(store, ({ volume }) => volume.describeSnapshots()),
   );
 }
 

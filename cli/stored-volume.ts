@@ -3,7 +3,8 @@ import { pino } from "pino";
 import { SmfsError } from "../lib/errors.ts";
 import { FrozenVolume } from "../logfs/core/fs/frozen-volume.ts";
 import { openVolume } from "../logfs/core/fs/volume-open.ts";
-import type { TreeVolume } from "../logfs/core/fs/volume.ts";
+import type { TreeVolume, VolumeEnvironment } from "../logfs/core/fs/volume.ts";
+import type { Address } from "../logfs/core/log/api.ts";
 import { inspectLog } from "../logfs/core/log/inspect.ts";
 import type { Log } from "../logfs/core/log/log.ts";
 import { StoreRegistry } from "../logfs/log/registry.ts";
@@ -46,24 +47,52 @@ async function writable(
   return openVolume(log, log.checkpoint, { clock: systemTime, space });
 }
 
+/** A store's volume as it is in the files now, to be looked at. */
+export interface StoredVolume {
+  readonly volume: FrozenVolume;
+  readonly log: Log;
+  /** The newest. */
+  readonly checkpoint: Address;
+  readonly environment: VolumeEnvironment;
+}
+
+export interface OpenStored extends StoredVolume {
+  close(): void;
+}
+
 /**
- * Looks at the volume as it is in the files now, also while a site writes them: then what the site
- * drops meanwhile ends the look with NOT_FOUND or DAMAGED, except for what snapshots hold.
+ * `writers` as in `openOffline`. With "let be", what a site drops while it is looked at ends the
+ * look with NOT_FOUND or DAMAGED, except for what snapshots hold.
  */
-export async function readStored<T>(
+export async function openStored(
   path: string,
-  read: (volume: FrozenVolume) => Promise<T>,
-): Promise<T> {
-  const store = openOffline(path, "let be");
+  writers: "keep out" | "let be",
+): Promise<OpenStored> {
+  const store = openOffline(path, writers);
   try {
     const log = inspected(store, path);
-    if (log.checkpoint === null) throw new SmfsError("DAMAGED", `${path} holds no file system`);
+    const { checkpoint } = log;
+    if (checkpoint === null) throw new SmfsError("DAMAGED", `${path} holds no file system`);
     const environment = { clock: systemTime, space: () => store.files.space() };
     const now = { sequence: log.head.sequence };
-    const volume = await FrozenVolume.open(log, log.checkpoint, environment, now);
-    return await read(volume);
-  } finally {
+    const volume = await FrozenVolume.open(log, checkpoint, environment, now);
+    return { volume, log, checkpoint, environment, close: () => store.close() };
+  } catch (error) {
     store.close();
+    throw error;
+  }
+}
+
+/** Looks at it, also while a site writes it. */
+export async function readStored<T>(
+  path: string,
+  read: (stored: StoredVolume) => Promise<T>,
+): Promise<T> {
+  const stored = await openStored(path, "let be");
+  try {
+    return await read(stored);
+  } finally {
+    stored.close();
   }
 }
 
