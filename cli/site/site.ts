@@ -110,6 +110,7 @@ export class Site {
     this.link?.close();
     this.link = null;
     await this.unmount();
+    await this.scrub.stop();
     await this.role.close();
     this.role = null;
     try {
@@ -150,6 +151,7 @@ export class Site {
       this.link?.close();
       await this.control?.close();
       await this.page?.close();
+      await this.scrub.stop();
       await this.role?.close();
     }
   }

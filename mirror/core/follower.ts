@@ -15,8 +15,10 @@ import type { Link, LinkHandler } from "../../gateway/core/link.ts";
 import type { LogFollower, Position } from "../../logfs/core/log/api.ts";
 import { termOf } from "../../logfs/core/log/epoch.ts";
 import { peekRecordBytes, RECORD_HEADER_BYTES } from "../../logfs/core/log/record.ts";
+import { COPY_BYTES, readRangeOf } from "./copies.ts";
 import {
   Ack,
+  copyFrame,
   FOUND,
   FRAME,
   FrameHeader,
@@ -34,6 +36,7 @@ import {
 /** Record bytes taken before they are acknowledged as written; covers 1 Gbit/s × 200 ms and disks. */
 const WINDOW_BYTES = 48 * 2 ** 20;
 const NO_LOG = new Uint8Array(16);
+const NOTHING = new Uint8Array(0);
 
 export type FollowerState = "disconnected" | "comparing" | "following" | "refusing" | "closed";
 
@@ -154,6 +157,9 @@ export class FollowerSession implements LinkHandler {
       case FRAME.records:
         this.handleRecords(payload);
         return;
+      case FRAME.read:
+        this.handleRead(payload);
+        return;
       default:
         throw new SmfsError("DAMAGED", `frame type ${type} is not for a mirror`);
     }
@@ -273,6 +279,23 @@ export class FollowerSession implements LinkHandler {
     }
     log.whenDurable(log.head.sequence, (error) => {
       if (error !== null) this.refuse(refusalOf(error), error.message);
+    });
+  }
+
+  /** Only what is durable here is given away, so the newest of it is waited for. */
+  private handleRead(payload: Uint8Array): void {
+    const { id, at, length } = readRangeOf(payload);
+    const { log } = this.options.store;
+    if (log === null || length > COPY_BYTES) {
+      this.send(copyFrame(id, NOTHING));
+      return;
+    }
+    const { generation } = this;
+    log.whenDurable(log.head.sequence, (failure) => {
+      log.read(at, length, (error, bytes) => {
+        if (generation !== this.generation) return;
+        this.send(copyFrame(id, failure === null && error === null ? bytes : NOTHING));
+      });
     });
   }
 

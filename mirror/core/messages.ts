@@ -11,6 +11,8 @@
  *   [rewind          ──────────▶  position]
  *   records …        ──────────▶
  *                    ◀──────────  ack …
+ *   read             ──────────▶
+ *                    ◀──────────  copy
  */
 import { bytes, type Infer, reserved, struct, u8, u16, u32, u64, viewOf } from "../../lib/codec.ts";
 import { SmfsError } from "../../lib/errors.ts";
@@ -28,6 +30,8 @@ export const FRAME = {
   records: 5,
   ack: 6,
   refuse: 7,
+  read: 8,
+  copy: 9,
 } as const;
 
 export const FrameHeader = struct("FrameHeader", {
@@ -82,6 +86,18 @@ export const Ack = struct("Ack", {
 });
 export type Ack = Infer<typeof Ack>;
 
+export const ReadRange = struct("ReadRange", {
+  id: u32("of this question; the answer repeats it"),
+  segment: u32("segment of the log"),
+  offset: u32("byte offset in the segment"),
+  length: u32("bytes asked for, at most 64 KiB"),
+});
+
+export const Copy = struct("Copy", {
+  id: u32("of the question"),
+  length: u32("bytes that follow: all that was asked for, or 0 when the mirror cannot say"),
+});
+
 /** Why a mirror does not follow; carried as a number, explained by the text behind it. */
 export const REFUSAL = {
   version: 1,
@@ -116,6 +132,25 @@ export function recordsFrameHeader(length: number): Uint8Array {
   const header = new Uint8Array(FrameHeader.size);
   FrameHeader.encode(viewOf(header), 0, { type: FRAME.records, length });
   return header;
+}
+
+export function copyFrame(id: number, content: Uint8Array): Uint8Array {
+  const length = Copy.size + content.length;
+  const whole = new Uint8Array(FrameHeader.size + length);
+  const view = viewOf(whole);
+  FrameHeader.encode(view, 0, { type: FRAME.copy, length });
+  Copy.encode(view, FrameHeader.size, { id, length: content.length });
+  whole.set(content, FrameHeader.size + Copy.size);
+  return whole;
+}
+
+/** Throws `SmfsError` DAMAGED or SHORT. The bytes are a view. */
+export function decodeCopy(payload: Uint8Array): { id: number; bytes: Uint8Array } {
+  const { id, length } = Copy.decode(viewOf(payload), 0);
+  if (length !== payload.length - Copy.size) {
+    throw new SmfsError("DAMAGED", "Copy: the length of the bytes is not that of the frame");
+  }
+  return { id, bytes: payload.subarray(Copy.size) };
 }
 
 export function refuseFrame(code: number, reason: string): Uint8Array {

@@ -34,6 +34,7 @@ import {
   Rewind,
 } from "./messages.ts";
 import { Away } from "./away.ts";
+import { COPY_BYTES, CopyRequests } from "./copies.ts";
 import { SentFrames } from "./sent.ts";
 
 /** Bytes of records put into one frame: small, because `safeSequence` advances by whole frames. */
@@ -77,6 +78,7 @@ export class PrimarySession implements LinkHandler {
   private readonly reader = new FrameReader();
   private readonly sent = new SentFrames();
   private readonly away = new Away();
+  private readonly copies = new CopyRequests();
   private outbox: Uint8Array | null = null;
   private queuedOffset = 0;
   /** Where the first record that was not sent stands, as far as is known. */
@@ -197,6 +199,20 @@ export class PrimarySession implements LinkHandler {
     this.forgetConnection();
   }
 
+  /** What the mirror has at an address of the log, not verified; null when it cannot say. */
+  async readCopy(at: Address, length: number): Promise<Uint8Array | null> {
+    const whole = new Uint8Array(length);
+    for (let done = 0; done < length; done += COPY_BYTES) {
+      const place = { segment: at.segment, offset: at.offset + done };
+      const wanted = Math.min(COPY_BYTES, length - done);
+      const isAsked = this.state === "streaming";
+      const part = isAsked ? await this.copies.ask(place, wanted, (one) => this.send(one)) : null;
+      if (part?.length !== wanted) return null;
+      whole.set(part, done);
+    }
+    return whole;
+  }
+
   private offer(): void {
     this.forgetConversation();
     const { log, writerId, segmentBytes, maxRecordBytes } = this.options;
@@ -224,6 +240,7 @@ export class PrimarySession implements LinkHandler {
   /** On the same connection frames go on where they were: one that was cut off still goes out whole. */
   private forgetConversation(): void {
     this.generation++;
+    this.copies.cancel();
     this.cancelRetry?.();
     this.cancelRetry = null;
     if (this.nextSequence > 0) {
@@ -250,6 +267,9 @@ export class PrimarySession implements LinkHandler {
         return;
       case FRAME.refuse:
         this.handleRefuse(decodeRefuse(payload));
+        return;
+      case FRAME.copy:
+        this.copies.handleAnswer(payload);
         return;
       case FRAME.hello:
         this.handleOtherPrimary(Hello.decode(view, 0));

@@ -1,9 +1,27 @@
 /** Two sites over the emulated WAN: what the mirror shows, and what breaks of all kinds do to it. */
+import { closeSync, openSync, readdirSync, readFileSync, writeSync } from "node:fs";
+import { join } from "node:path";
 import { copyFile, cp, link, mkdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { Scene, type TestPath, type TestSite, whyNoMounts, writeSynced } from "./harness.ts";
 
 const NO_MOUNTS = await whyNoMounts();
+
+/** Flips a bit in the first place of the log that holds the text; gives the segment's file and the offset. */
+function flipIn(store: string, text: string): [path: string, offset: number] {
+  const log = readdirSync(store).find((entry) => entry.startsWith("log-")) ?? "";
+  for (const entry of readdirSync(join(store, log)).filter((one) => one.endsWith(".seg"))) {
+    const path = join(store, log, entry);
+    const bytes = readFileSync(path);
+    const at = bytes.indexOf(text);
+    if (at < 0) continue;
+    const fd = openSync(path, "r+");
+    writeSync(fd, Uint8Array.of((bytes[at + 5] ?? 0) ^ 1), 0, 1, at + 5);
+    closeSync(fd);
+    return [path, at + 5];
+  }
+  return ["", -1];
+}
 
 describe.skipIf(NO_MOUNTS)(`two sites${NO_MOUNTS === undefined ? "" : ` (${NO_MOUNTS})`}`, () => {
   let scene: Scene;
@@ -72,6 +90,27 @@ describe.skipIf(NO_MOUNTS)(`two sites${NO_MOUNTS === undefined ? "" : ` (${NO_MO
       for (const fact of facts) expect(there?.[fact]).toBe(here?.[fact]);
     }
     expect(await readFile(mirror.at("copy"), "utf8")).toBe(content);
+  });
+
+  it("a scrub finds damage under a running site, and the mirror's copy takes its place", async () => {
+    const { primary } = await startBoth();
+    const content = "kept at two sites ".repeat(20_000);
+    for (let number = 0; number < 12; number++) {
+      await writeSynced(primary.at(`file-${number}`), `${number} ${content}`);
+    }
+    const [segment = "", damaged] = flipIn(primaryStore, "3 kept at two sites");
+    const before = readFileSync(segment);
+    expect(damaged).toBeGreaterThan(0);
+    const scrub = await scene.smfs("scrub", primaryStore, "--rate", "1GiB", "--json");
+    expect(JSON.parse(scrub.output)).toMatchObject({
+      scrub: { state: "finished", damaged: 1, repaired: 1, findings: [{ outcome: "repaired" }] },
+    });
+    expect(scrub.code).toBe(0);
+    expect(readFileSync(segment).equals(before)).toBe(false);
+    expect(await readFile(primary.at("file-3"), "utf8")).toBe(`3 ${content}`);
+    expect((await primary.status())?.scrub).toMatchObject({ repairedTotal: 1 });
+    const again = await scene.succeed("scrub", primaryStore, "--rate", "1GiB");
+    expect(again).toMatch(/scrub finished, 100.0% .*\n\d+ records read, 0 damaged/);
   });
 
   it("the mirror's mount refuses every change with EROFS", async () => {

@@ -3,7 +3,7 @@
  * Unlike a scan (`scan.ts`) a survey goes on behind what it cannot read: at the next header that
  * verifies, stands where it says, belongs to the log and is newer than what came before.
  */
-import { equalBytes } from "../../../lib/bytes.ts";
+import { EMPTY, equalBytes } from "../../../lib/bytes.ts";
 import { viewOf } from "../../../lib/codec.ts";
 import { messageOf, SmfsError } from "../../../lib/errors.ts";
 import type { SegmentStore } from "./api.ts";
@@ -141,7 +141,7 @@ function nextHeader(
 ): number | null {
   for (let start = from + RECORD_ALIGNMENT; start < fileBytes; start += WINDOW_BYTES) {
     const length = Math.min(WINDOW_BYTES, fileBytes - start);
-    for (const at of magicsIn(window.at(start, length))) {
+    for (const at of magicsIn(tryRead(window, start, length))) {
       if (!(headerAt(window, start + at, fileBytes, course) instanceof SmfsError))
         return start + at;
     }
@@ -160,8 +160,19 @@ function magicsIn(bytes: Uint8Array): number[] {
 
 function isZero(window: Window, from: number, to: number): boolean {
   for (let at = from; at < to; at += WINDOW_BYTES) {
-    const bytes = window.at(at, Math.min(WINDOW_BYTES, to - at));
-    if (bytes.some((byte) => byte !== 0)) return false;
+    const length = Math.min(WINDOW_BYTES, to - at);
+    const bytes = tryRead(window, at, length);
+    if (bytes.length < length || bytes.some((byte) => byte !== 0)) return false;
   }
   return true;
+}
+
+/** Nothing where the device cannot read: what stands behind it is looked at all the same. */
+function tryRead(window: Window, at: number, length: number): Uint8Array {
+  try {
+    return window.at(at, length);
+  } catch (error) {
+    if (error instanceof SmfsError) return EMPTY;
+    throw error;
+  }
 }
