@@ -25,6 +25,9 @@ import { openOffline, type OfflineStore } from "./offline.ts";
 import { closeLog } from "./site/primary.ts";
 import { type Target, targetOf } from "./snapshot.ts";
 
+/** Segments are dropped a few at a time, seconds apart. */
+const MAX_TRIES = 8;
+
 export function forkCommand(): Command {
   return new Command("fork")
     .description("make a file system of its own from a snapshot; unchanged data is shared")
@@ -52,9 +55,8 @@ function namesOf(store: string, names: readonly string[]): { from: Target; to: s
 
 /** Rejects with `SmfsError` NOT_FOUND (no such snapshot), BUSY (something is there), NO_SPACE, DAMAGED, IO. */
 export async function fork({ store, name }: Target, path: string): Promise<SharedFiles> {
-  const source = openOffline(store, "let be");
+  const { source, log } = openSource(store);
   try {
-    const log = openedLog(source, store);
     if (log.checkpoint === null) throw new SmfsError("DAMAGED", `${store} holds no file system`);
     const origin = await findOrigin(log, log.checkpoint, name);
     StoreRegistry.prepare(path);
@@ -64,10 +66,16 @@ export async function fork({ store, name }: Target, path: string): Promise<Share
   }
 }
 
-function openedLog({ files, options }: OfflineStore, path: string): Log {
-  const { log, failure } = inspectLog(files, options, systemTime);
-  if (log === null) throw failure ?? new SmfsError("DAMAGED", `${path} holds no log`);
-  return log;
+/** A site that runs on the store may drop a segment while its log is looked through: then again. */
+function openSource(path: string): { source: OfflineStore; log: Log } {
+  for (let triesLeft = MAX_TRIES - 1; ; triesLeft--) {
+    const source = openOffline(path, "let be");
+    const { log, failure } = inspectLog(source.files, source.options, systemTime);
+    const isAgain = failure?.code === "NOT_FOUND" && triesLeft > 0;
+    if (log !== null && !isAgain) return { source, log };
+    source.close();
+    if (!isAgain) throw failure ?? new SmfsError("DAMAGED", `${path} holds no log`);
+  }
 }
 
 /** Makes all of it or, but for a crash, nothing. */

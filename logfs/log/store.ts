@@ -370,7 +370,14 @@ export class FileSegmentStore implements SegmentStore {
     if (!this.sizes.has(segment)) {
       throw new SmfsError("NOT_FOUND", `there is no segment ${segment}`);
     }
-    return this.files.get(segment);
+    try {
+      return this.files.get(segment);
+    } catch (error) {
+      if (codeOf(error) !== "ENOENT") throw error;
+      // Only looked at here, and dropped by whoever writes.
+      this.sizes.delete(segment);
+      throw new SmfsError("NOT_FOUND", `segment ${segment} is gone`, error);
+    }
   }
 
   private sizeOf(segment: number): number {

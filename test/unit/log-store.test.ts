@@ -128,6 +128,16 @@ describe("segment files", () => {
     expect((await read(1, 4096, 4096)).every((byte) => byte === 0)).toBe(true);
   });
 
+  test("one that another process removed is not there any more", async () => {
+    store.allocate(1, 4096);
+    const looker = new FileSegmentStore(directory, { readOnly: true });
+    store.remove(1);
+    expect(looker.list()).toEqual([{ segment: 1, bytes: 4096 }]);
+    expect(codeOf(() => looker.readSync(1, 0, 10))).toBe("NOT_FOUND");
+    expect(looker.list()).toEqual([]);
+    looker.close();
+  });
+
   test("more segments than descriptors are kept open can all be read", async () => {
     for (let segment = 1; segment <= 80; segment++) {
       store.allocate(segment, 4096);
