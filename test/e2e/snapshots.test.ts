@@ -142,6 +142,50 @@ describe.skipIf(NO_MOUNTS)(`snapshots${NO_MOUNTS === undefined ? "" : ` (${NO_MO
     expect(list.snapshots[0].uniqueBytes).toBeGreaterThan(3_000_000);
   });
 
+  it("a past state is mounted by its snapshot, its record or its time", async () => {
+    const site = await alone();
+    const { store } = site;
+    await writeSynced(site.at("file"), "older");
+    await scene.succeed("snapshot", "create", store, "one");
+    const { store: then } = await site.when("an answer", () => true);
+    await writeSynced(site.at("file"), "newer");
+    const past = scene.folder("past");
+    const look = async (...flags: string[]): Promise<string> => {
+      const mounted = await scene.smfs("mount", "--read-only", "-b", ...flags, store, past);
+      if (mounted.code !== 0) return mounted.errors;
+      const text = await readFile(`${past}/file`, "utf8");
+      await expect(writeFile(`${past}/file`, "x")).rejects.toMatchObject({ code: "EROFS" });
+      await scene.succeed("umount", past);
+      return text;
+    };
+    expect(await look("--at", "one")).toBe("older");
+    expect(await look("--at", `${then.headSequence}`)).toContain("only snapshots");
+    await site.umount(scene);
+    expect(await look("--at", `${then.headSequence}`)).toBe("older");
+    expect(await look("--at", new Date().toISOString())).toBe("newer");
+    expect(await look()).toBe("newer");
+    expect(await look("--at", "1000000")).toContain("the newest record is");
+    const { commits } = JSON.parse(await scene.succeed("log", "--json", store));
+    const kinds = commits.map(({ kind, name }: { kind: string; name: string }) => name ?? kind);
+    expect(kinds).toEqual(expect.arrayContaining(["checkpoint", "one"]));
+  });
+
+  it("a quota bounds what may be written, is shown by df, and outlives the site", async () => {
+    const site = await alone();
+    await scene.succeed("quota", site.store, "--bytes", "1MiB", "--inodes", "3");
+    await writeFile(site.at("file"), Buffer.alloc(700_000));
+    const full = { errno: -122 };
+    await expect(writeFile(site.at("more"), Buffer.alloc(700_000))).rejects.toMatchObject(full);
+    await expect(writeFile(site.at("third"), "")).rejects.toMatchObject(full);
+    const { stdout } = await run("df", ["--output=size,itotal", "-B1", site.point]);
+    expect(stdout.trim().split(/\s+/).slice(-2)).toEqual(["1048576", "3"]);
+    await site.umount(scene);
+    expect(await scene.succeed("quota", site.store, "--bytes", "none")).toContain("no limit");
+    const again = await scene.mount(site.store);
+    await writeFile(again.at("more"), Buffer.alloc(700_000));
+    await expect(writeFile(again.at("third"), "")).rejects.toMatchObject(full);
+  });
+
   it("the mirror shows them, and takes none of its own", async () => {
     const [path, mirrorStore, primaryStore] = await Promise.all([
       scene.wan({ loss: "0.5%" }),
