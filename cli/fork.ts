@@ -16,7 +16,7 @@ import { EPOCH_REASON } from "../logfs/core/log/epoch.ts";
 import { inspectLog } from "../logfs/core/log/inspect.ts";
 import { Log } from "../logfs/core/log/log.ts";
 import { closingSeal } from "../logfs/core/log/parting.ts";
-import type { Inheritance } from "../logfs/core/log/recovery.ts";
+import type { Inheritance } from "../logfs/core/log/found.ts";
 import { copyClosed, shareSegments, type SharedFiles } from "../logfs/log/fork.ts";
 import { logDirectory, type LogPlacement, StoreRegistry } from "../logfs/log/registry.ts";
 import { FileSegmentStore } from "../logfs/log/store.ts";

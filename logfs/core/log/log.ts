@@ -37,14 +37,13 @@ import { Pipeline } from "./pipeline.ts";
 import { RecordReader } from "./reader.ts";
 import { readRecord, recordBytes } from "./record.ts";
 import {
-  type DoomedTail,
   emptyLog,
-  findLog,
   forkedLog,
   type FoundLog,
   type Inheritance,
   type RecoveryReport,
-} from "./recovery.ts";
+} from "./found.ts";
+import { type DoomedTail, findLog } from "./recovery.ts";
 import { type LogStatistics, newCounters } from "./statistics.ts";
 import { type Draft, type Fill, NO_BODY, Writer } from "./writer.ts";
 

@@ -21,51 +21,24 @@
  * A follower's records say what was durable at the *primary*, so they vouch for nothing here: a
  * follower's tail is cut, and the primary, which knows what the follower acknowledged, sends it again.
  */
-import { equalBytes } from "../../../lib/bytes.ts";
 import { SmfsError } from "../../../lib/errors.ts";
 import { inspectAftermath } from "./aftermath.ts";
-import type { Address, SegmentInfo, SegmentStore } from "./api.ts";
+import type { Address, SegmentStore } from "./api.ts";
+import {
+  type Candidate,
+  type LastSegment,
+  lastWithRecords,
+  readCandidate,
+  refuseGaps,
+  scanStart,
+} from "./candidates.ts";
 import { KIND, type SegmentHeader } from "./format.ts";
+import type { FoundLog, RecoveryReport } from "./found.ts";
 import { PAGE_BYTES, SEAL_BYTES } from "./options.ts";
 import { describeAddress } from "./record.ts";
 import { type ChainLink, type ScanEnd, type ScannedRecord, scanRecords } from "./scan.ts";
-import { readSegmentHeader, SEGMENT_HEADER_BYTES } from "./segment.ts";
+import { SEGMENT_HEADER_BYTES } from "./segment.ts";
 import { type Mark, MARK_BYTES } from "./segments.ts";
-
-export interface RecoveryReport {
-  readonly segments: number;
-  readonly scannedRecords: number;
-  /** Where a torn tail was cut off; null when there was none. */
-  readonly cutAt: Address | null;
-  /** A follower's cut record was vouched for by the primary: it must be sent again. */
-  readonly cutWasVouched: boolean;
-  readonly removedSegments: number;
-  /** The last segment's file was cut short; what a follower lacks must be sent again. */
-  readonly endedEarly: boolean;
-}
-
-export interface FoundSegment {
-  readonly segment: number;
-  readonly firstSequence: number;
-  /** Of the file. */
-  readonly bytes: number;
-}
-
-/** Everything a log needs to go on. */
-export interface FoundLog {
-  readonly logId: Uint8Array;
-  readonly segments: readonly FoundSegment[];
-  /** Some records of the last segment, `MARK_BYTES` apart. */
-  readonly marks: readonly Mark[];
-  readonly head: ChainLink & { readonly epoch: number };
-  readonly end: Address;
-  /** The last record is a seal: the next one starts a segment. */
-  readonly sealed: boolean;
-  /** The newest record says that records up to here were durable where it was written. */
-  readonly vouchedSequence: number;
-  readonly checkpoint: Address | null;
-  readonly report: RecoveryReport;
-}
 
 /** The end of a follower's log that is about to go, although records in it were durable somewhere. */
 export interface DoomedTail {
@@ -98,17 +71,10 @@ export function findLog(store: SegmentStore, settings: RecoverySettings): FoundL
   const hollow = candidates.slice(last.index + 1);
   const endedEarly =
     isCutShort(last, scan, settings) || hollow.some((one) => isHeadOnly(one, settings));
-  if (endedEarly && !settings.follower) {
-    const what =
-      "the file ends where no allocation ends: it was cut short, and records are missing";
-    throw new SmfsError("DAMAGED", `${describeAddress(scan.end)}: ${what}`);
-  }
+  if (endedEarly && !settings.follower) refuseCutShort(scan.end);
   const verdict = judgeEnd(store, scan, hollow, last.header.logId, settings);
   if (verdict.lostSequence !== null || endedEarly) {
-    const parts = [scan.end, ...hollow.map(({ segment }) => ({ segment, offset: 0 }))];
-    const keptSequence = scan.end.last?.sequence ?? 0;
-    const lostSequence = verdict.lostSequence ?? keptSequence + 1;
-    settings.beforeCut?.({ keptSequence, lostSequence, parts });
+    settings.beforeCut?.(doomedTail(scan.end, hollow, verdict));
   }
   if (verdict.cut) store.clear(scan.end.segment, scan.end.offset);
   for (const info of hollow.toReversed()) store.remove(info.segment);
@@ -121,6 +87,17 @@ export function findLog(store: SegmentStore, settings: RecoverySettings): FoundL
     removedSegments: hollow.length,
     endedEarly,
   });
+}
+
+function refuseCutShort(end: Address): never {
+  const what = "the file ends where no allocation ends: it was cut short, and records are missing";
+  throw new SmfsError("DAMAGED", `${describeAddress(end)}: ${what}`);
+}
+
+function doomedTail(end: ScanEnd, hollow: readonly Candidate[], verdict: Verdict): DoomedTail {
+  const parts = [end, ...hollow.map(({ segment }) => ({ segment, offset: 0 }))];
+  const keptSequence = end.last?.sequence ?? 0;
+  return { keptSequence, lostSequence: verdict.lostSequence ?? keptSequence + 1, parts };
 }
 
 /** A segment that was made whole (its header came after its space) and has lost its end. */
@@ -140,101 +117,6 @@ function isCutShort(
   if (sealed || bytes === segmentBytes || bytes % allocationBytes === 0) return false;
   const goesOn = end.reason === "damage" && end.code === "SHORT";
   return bytes % PAGE_BYTES !== 0 || end.offset + SEAL_BYTES > bytes || goesOn;
-}
-
-type Candidate = SegmentInfo & { readonly header: SegmentHeader | SmfsError };
-
-function readCandidate(store: SegmentStore, info: SegmentInfo): Candidate {
-  try {
-    const bytes = store.readSync(info.segment, 0, SEGMENT_HEADER_BYTES);
-    const header = readSegmentHeader(bytes, info.segment);
-    return { ...info, header: { ...header, logId: header.logId.slice() } };
-  } catch (error) {
-    if (!(error instanceof SmfsError) || error.code === "IO") throw error;
-    if (error.code === "NEWER_VERSION") throw error;
-    return { ...info, header: error };
-  }
-}
-
-/** What is dropped stands before the newest checkpoint's segment. */
-function refuseGaps(candidates: readonly Candidate[], checkpoint: Address | null): void {
-  const neededFrom = checkpoint?.segment ?? 1;
-  let before = 0;
-  for (const { segment } of candidates) {
-    if (segment !== before + 1 && segment > neededFrom) {
-      const missing = Math.max(before + 1, neededFrom);
-      throw new SmfsError("DAMAGED", `segment ${missing} is missing`);
-    }
-    before = segment;
-  }
-}
-
-interface LastSegment {
-  readonly index: number;
-  readonly header: SegmentHeader;
-  readonly bytes: number;
-}
-
-/** The last segment that has a record; the first of all when none has. */
-function lastWithRecords(
-  store: SegmentStore,
-  candidates: readonly Candidate[],
-  ancestors: readonly Uint8Array[],
-): LastSegment {
-  for (let index = candidates.length - 1; index >= 0; index--) {
-    const { header, bytes } = candidates[index] as Candidate;
-    if (header instanceof SmfsError) continue;
-    if (index > 0 && !startsWithRecord(store, header)) continue;
-    refuseBadHeaders(candidates.slice(0, index), header, ancestors);
-    return { index, header, bytes };
-  }
-  return refuseHeadless(store, candidates);
-}
-
-function startsWithRecord(store: SegmentStore, header: SegmentHeader): boolean {
-  let intact = false;
-  scanRecords(store, scanStart(header), null, (record) => {
-    intact = record.metadata() !== null && record.body() !== null;
-    return false;
-  });
-  return intact;
-}
-
-function scanStart(header: SegmentHeader) {
-  const after = { sequence: header.firstSequence - 1, checksum: header.previousChecksum };
-  return { segment: header.segment, offset: SEGMENT_HEADER_BYTES, logId: header.logId, after };
-}
-
-function refuseBadHeaders(
-  before: readonly Candidate[],
-  last: SegmentHeader,
-  ancestors: readonly Uint8Array[],
-): void {
-  const accepted = [last.logId, ...ancestors];
-  let firstSequence = 0;
-  for (const { header, segment } of before) {
-    if (header instanceof SmfsError) throw header;
-    if (header.firstSequence <= firstSequence || header.firstSequence >= last.firstSequence) {
-      throw new SmfsError("DAMAGED", `segment ${segment} offset 0: sequence out of order`);
-    }
-    if (!accepted.some((logId) => equalBytes(logId, header.logId))) {
-      throw new SmfsError("OTHER_HISTORY", `segment ${segment} belongs to another log`);
-    }
-    firstSequence = header.firstSequence;
-  }
-}
-
-/**
- * No header verifies. A log's first header is durable before its first record is written, so if no
- * record ever was, the log was not completed; otherwise this is damage.
- */
-function refuseHeadless(store: SegmentStore, candidates: readonly Candidate[]): never {
-  for (const { segment, header } of candidates) {
-    const behind = { segment, offset: SEGMENT_HEADER_BYTES };
-    if (inspectAftermath(store, behind, 1, new Uint8Array(0)).written) throw header;
-  }
-  for (const { segment } of candidates.toReversed()) store.remove(segment);
-  throw new SmfsError("NOT_FOUND", "the log was never completed; it can be created anew");
 }
 
 /** An offset at or before the first byte that may not be on stable storage. */
@@ -351,50 +233,5 @@ function assemble(
     vouchedSequence,
     checkpoint,
     report,
-  };
-}
-
-/** What `findLog` would say of a log that has nothing yet. */
-export function emptyLog(logId: Uint8Array): FoundLog {
-  const head = { sequence: 0, checksum: 0, epoch: 0 };
-  return {
-    ...nothingFound(),
-    logId,
-    segments: [],
-    head,
-    end: { segment: 1, offset: 0 },
-    sealed: false,
-  };
-}
-
-/** Sealed segments of another log, and where its history was left to go on in the next segment. */
-export interface Inheritance {
-  readonly segments: readonly FoundSegment[];
-  readonly head: FoundLog["head"];
-  /** Number of the segment that the new log's first one comes after. */
-  readonly lastSegment: number;
-}
-
-/** The same of a log that begins with what it inherits from another one. */
-export function forkedLog(logId: Uint8Array, inherited: Inheritance): FoundLog {
-  const { segments, head, lastSegment } = inherited;
-  const offset = segments.find(({ segment }) => segment === lastSegment)?.bytes ?? 0;
-  const end = { segment: lastSegment, offset };
-  return { ...nothingFound(), logId, segments, head, end, sealed: true };
-}
-
-function nothingFound() {
-  return {
-    marks: [],
-    vouchedSequence: 0,
-    checkpoint: null,
-    report: {
-      segments: 0,
-      scannedRecords: 0,
-      cutAt: null,
-      cutWasVouched: false,
-      removedSegments: 0,
-      endedEarly: false,
-    },
   };
 }

@@ -15,7 +15,7 @@ import type { Address, Appended, Position, ReserveUse, SegmentStore } from "./ap
 import { KIND, type RecordHeader, SealSummary } from "./format.ts";
 import { MAX_SEGMENT_BYTES, type ResolvedOptions, SEAL_BYTES } from "./options.ts";
 import { blankHeader, RECORD_HEADER_BYTES, recordBytes, sealHeader } from "./record.ts";
-import type { FoundLog, FoundSegment } from "./recovery.ts";
+import type { FoundLog, FoundSegment } from "./found.ts";
 import { encodeSegmentHeader, SEGMENT_HEADER_BYTES } from "./segment.ts";
 import { SegmentTable } from "./segments.ts";
 import { SpaceAhead } from "./space.ts";
