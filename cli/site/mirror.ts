@@ -205,12 +205,25 @@ export class MirrorSite implements FollowerStore {
       space: () => store.space(),
       limits: volumeLimits(this.config),
       onCheckpoint: (reached: ReachedCheckpoint) => reaping.handleCheckpoint(reached),
+      onRollback: () => this.handleRollback(),
     };
     const volume = new VolumeFollower(log, environment, from);
+    this.following = { log, store, volume, ...this.show(volume), reaping };
+    this.onFileSystem();
+  }
+
+  private show(volume: VolumeFollower): Pick<Following, "fileSystem" | "vfs"> {
     // Nothing is written here, so nothing waits: the committer of a mirror is never asked.
     const fileSystem = new FileSystem(volume, { wait: () => undefined }, this.config.mount);
-    const vfs = new SnapshotVfs(fileSystem, volume);
-    this.following = { log, store, volume, fileSystem, vfs, reaping };
+    return { fileSystem, vfs: new SnapshotVfs(fileSystem, volume) };
+  }
+
+  /** Open files and the kernel's caches are of a tree that is no more. */
+  private handleRollback(): void {
+    const { following } = this;
+    if (following === null) return;
+    this.logger.warn({}, "the primary has returned to a snapshot: its file system is mounted anew");
+    this.following = { ...following, ...this.show(following.volume) };
     this.onFileSystem();
   }
 

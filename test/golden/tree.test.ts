@@ -59,7 +59,7 @@ const SUPERBLOCK_V1 = hex(`
 `);
 
 const SUPERBLOCK = hex(`
-  0200 0300 00400000                                       # version 2, height 3, nodes of 16384
+  0200 03 07 00400000                                      # version 2, height 3, 7 rollbacks, nodes of 16384
   000102030405060708090a0b0c0d0e0f                         # volume id
   0000a40731af0500                                         # created, microseconds
   02000000 00300000 00020000 efbeadde                      # root: segment 2, offset 12288, 512 bytes
@@ -92,6 +92,7 @@ const CHECKPOINT_V1: Omit<Checkpoint, "live"> = {
   quota: NO_QUOTA,
   snapshots: [],
   lastSlot: 0,
+  rollbacks: 0,
   previous: null,
 };
 
@@ -162,7 +163,7 @@ test("the metadata part of a checkpoint", () => {
     table: { segment: 1, offset: 8192, length: 12, checksum: 0x87654321 },
   };
   const quota = { bytes: 2 ** 20, inodes: 1000 };
-  const kept = { snapshots: [snapshot], lastSlot: 5 };
+  const kept = { snapshots: [snapshot], lastSlot: 5, rollbacks: 7 };
   const previous = { segment: 1, offset: 20480 };
   const checkpoint = { ...CHECKPOINT_V1, live, quota, ...kept, previous };
   const bytes = new Uint8Array(checkpointBytes(checkpoint));

@@ -281,7 +281,9 @@ test("after every record a follower shows the snapshots that the primary had aft
       const done = await live(world, history, tally);
       const disk = new SimulatedDisk(world.clock.schedule);
       const log = Log.create(disk, { logId: LOG_ID, ...world.logOptions }, world.clock);
-      const follower = new VolumeFollower(log, world.environment, 1);
+      let rollbacks = 0;
+      const onRollback = () => void rollbacks++;
+      const follower = new VolumeFollower(log, { ...world.environment, onRollback }, 1);
       for (const { sequence, bytes } of await recordsOf(world)) {
         log.appendRaw(bytes);
         await world.finish(follower.settled());
@@ -289,6 +291,7 @@ test("after every record a follower shows the snapshots that the primary had aft
         if (!follower.ready) continue;
         await expectAsModelled(world, follower, expectedAfter(done, sequence));
       }
+      expect(rollbacks).toBe(done.filter(({ event }) => "rollBack" in event).length);
       await world.finish(follower.close());
     }),
     { numRuns: 30, endOnFailure: true },

@@ -85,6 +85,7 @@ function superblock(): Uint8Array {
     quota: { bytes: 1, inodes: 2 },
     snapshots,
     lastSlot: 2,
+    rollbacks: 1,
     previous: null,
   };
   const bytes = new Uint8Array(checkpointBytes(checkpoint));

@@ -44,6 +44,7 @@ interface Next {
   readonly live: LiveBytes;
   kept: KeptSnapshots;
   quota: Quota;
+  readonly rollbacks: number;
 }
 
 /** When the checkpoint is written: microseconds since 1970, and the newest record before it. */
@@ -80,7 +81,7 @@ export function writeCheckpoint(
 
 /** The state as it is, with its nodes in the log. */
 function flushed(state: VolumeState, nodes: NodeWriter, now: Moment): Next {
-  const { tree, counters, kept, quota } = state;
+  const { tree, counters, kept, quota, rollbacks } = state;
   for (const level of dirtyLevels(tree.root)) nodes.writeLevel(level);
   const live = state.live.copy();
   for (const { reference } of nodes.written.values()) {
@@ -89,19 +90,20 @@ function flushed(state: VolumeState, nodes: NodeWriter, now: Moment): Next {
   for (const { segment, length } of tree.ahead) live.add(segment, length, now.seconds);
   for (const { segment, length } of tree.replaced) live.add(segment, -length);
   const root = nodes.referenceOf(tree.root);
-  return { root, height: tree.height, counters: { ...counters }, live, kept, quota };
+  return { root, height: tree.height, counters: { ...counters }, live, kept, quota, rollbacks };
 }
 
 /** The tree of a snapshot; numbers of inodes that came later are not given again. */
 function rolledBack(
-  { counters, kept, quota }: VolumeState,
+  { counters, kept, quota, rollbacks: before }: VolumeState,
   { snapshot, table }: { readonly snapshot: Snapshot; readonly table: LiveBytes },
 ): Next {
   const { root, height, inodes, dataBytes } = snapshot;
   const live = table.copy();
   for (const one of kept.list) live.add(one.table.segment, one.table.length);
   const nextInode = Math.max(counters.nextInode, snapshot.nextInode);
-  return { root, height, counters: { nextInode, inodes, dataBytes }, live, kept, quota };
+  const rollbacks = (before + 1) % 256;
+  return { root, height, counters: { nextInode, inodes, dataBytes }, live, kept, quota, rollbacks };
 }
 
 /** Keeps the root, and writes down the table of its tree: without what belongs to the snapshots. */
@@ -150,7 +152,7 @@ function moveTables(state: VolumeState, next: Next, blocks: BlockWriter): void {
 }
 
 function appendSuperblock(log: LogWriter, state: VolumeState, next: Next): Appended {
-  const { root, height, counters, live, kept, quota } = next;
+  const { root, height, counters, live, kept, quota, rollbacks } = next;
   const checkpoint = {
     ...state.identity,
     ...counters,
@@ -161,6 +163,7 @@ function appendSuperblock(log: LogWriter, state: VolumeState, next: Next): Appen
     quota,
     snapshots: kept.list,
     lastSlot: kept.lastSlot,
+    rollbacks,
     previous: state.checkpoint,
   };
   const fill = (metadata: Uint8Array): void => encodeCheckpoint(metadata, checkpoint);
@@ -186,10 +189,11 @@ function installTree(state: VolumeState, { root, height, counters }: Next): void
   Object.assign(state.counters, counters);
 }
 
-function install(state: VolumeState, { live, kept, quota }: Next): void {
+function install(state: VolumeState, { live, kept, quota, rollbacks }: Next): void {
   state.live = live;
   state.kept = kept;
   state.quota = quota;
+  state.rollbacks = rollbacks;
   state.movingTables.clear();
   state.cache.trim();
 }

@@ -38,9 +38,12 @@ export class VolumeFollower implements Volume, SnapshotSource {
     this.log = log;
     this.environment = environment;
     const cacheBytes = environment.limits?.cacheBytes ?? DEFAULT_LIMITS.cacheBytes;
-    this.replica = new Replica(log, new NodeCache(cacheBytes), from, null, (reached) => {
-      this.unchecked = true;
-      environment.onCheckpoint?.(reached);
+    this.replica = new Replica(log, new NodeCache(cacheBytes), from, null, {
+      onCheckpoint: (reached) => {
+        this.unchecked = true;
+        environment.onCheckpoint?.(reached);
+      },
+      onRollback: () => environment.onRollback?.(),
     });
     this.unsubscribe = log.subscribe(() => this.follow());
     this.follow();

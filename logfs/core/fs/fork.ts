@@ -65,6 +65,7 @@ export function formatFork(
     quota: NO_QUOTA,
     snapshots: [],
     lastSlot: 0,
+    rollbacks: 0,
     previous: null,
   };
   const state = VolumeState.at({ ...tree, ...rest }, KeptSnapshots.NONE, new NodeCache(0));

@@ -24,6 +24,13 @@ import { decodeUpdate } from "./update.ts";
 /** One read of the log while catching up, bytes. */
 const READ_BYTES = 2 ** 20;
 
+export interface ReplicaEvents {
+  /** Of each checkpoint before its state is seen, and of updates behind it that emptied a segment. */
+  readonly onCheckpoint?: (reached: ReachedCheckpoint) => void;
+  /** The state has become that of a snapshot. */
+  readonly onRollback?: () => void;
+}
+
 export class Replica {
   /** null before the first checkpoint. */
   state: VolumeState | null = null;
@@ -39,26 +46,25 @@ export class Replica {
   private next: Address | null;
   private readonly log: LogReader;
   private readonly cache: NodeCache;
-  private readonly onCheckpoint: (reached: ReachedCheckpoint) => void;
+  private readonly events: ReplicaEvents;
 
   /**
    * `from`: the first record to apply, a checkpoint or one before the first; `address`: where it
-   * stands, when that is known. `onCheckpoint` hears of each checkpoint before its state is seen, and of
-   * updates behind it that emptied a segment.
+   * stands, when that is known.
    */
   constructor(
     log: LogReader,
     cache: NodeCache,
     from: number,
     address: Address | null,
-    onCheckpoint: (reached: ReachedCheckpoint) => void = () => {},
+    events: ReplicaEvents = {},
   ) {
     this.log = log;
     this.cache = cache;
     this.runner = new Runner(log, this.cache);
     this.appliedSequence = from - 1;
     this.next = address;
-    this.onCheckpoint = onCheckpoint;
+    this.events = events;
   }
 
   /**
@@ -128,9 +134,11 @@ export class Replica {
     const state = VolumeState.at(checkpoint, kept, this.cache);
     const { sequence, segment, offset } = header;
     state.checkpoint = { segment, offset };
-    this.onCheckpoint({ sequence, segment, needed: state.needed });
+    this.events.onCheckpoint?.({ sequence, segment, needed: state.needed });
+    const before = this.state;
     this.cache.clear();
     this.state = state;
+    if (before !== null && before.rollbacks !== state.rollbacks) this.events.onRollback?.();
     this.updates = 0;
     this.updateBytes = 0;
   }
@@ -146,7 +154,7 @@ export class Replica {
     });
     if (!state.takeEmptied()) return;
     const { checkpointSegment: segment, needed } = state;
-    this.onCheckpoint({ sequence: this.appliedSequence + 1, segment, needed });
+    this.events.onCheckpoint?.({ sequence: this.appliedSequence + 1, segment, needed });
   }
 }
 

@@ -49,6 +49,8 @@ export class VolumeState {
   live = new LiveBytes();
   kept = KeptSnapshots.NONE;
   quota: Quota = NO_QUOTA;
+  /** Returns to a snapshot so far, modulo 256. */
+  rollbacks = 0;
   /** Where the newest checkpoint stands; null before there is one. */
   checkpoint: Address | null = null;
   /** Since it was asked last, an update let go of the last bytes of a segment. */
@@ -80,6 +82,7 @@ export class VolumeState {
     const state = new VolumeState(tree, counters, { volumeId, createdMicros });
     state.live = checkpoint.live;
     state.quota = checkpoint.quota;
+    state.rollbacks = checkpoint.rollbacks;
     state.kept = kept;
     return state;
   }

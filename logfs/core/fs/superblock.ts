@@ -7,7 +7,7 @@
  * Version 1 had no snapshots and no quota (their fields were reserved, so zero) and did not know how
  * old the data of a segment is (`LiveSegmentV1`). It is read, and never written.
  */
-import { bytes, type Infer, struct, u16, u32, u64, viewOf } from "../../../lib/codec.ts";
+import { bytes, type Infer, struct, u16, u32, u64, u8, viewOf } from "../../../lib/codec.ts";
 import { SmfsError } from "../../../lib/errors.ts";
 import type { Address } from "../log/api.ts";
 import {
@@ -33,8 +33,11 @@ const SUPERBLOCK_VERSION = 2;
 const MIN_NODE_BYTES = 256;
 
 export const Superblock = struct("Superblock", {
-  version: u16("format version of the tree: 2, or 1 (LiveSegmentV1; all from quotaBytes on is 0)"),
-  height: u16("levels of nodes, 1 when the root is a leaf"),
+  version: u16(
+    "format version of the tree: 2, or 1 (LiveSegmentV1; rollbacks, and all from quotaBytes on, is 0)",
+  ),
+  height: u8("levels of nodes, 1 when the root is a leaf"),
+  rollbacks: u8("returns to a snapshot so far, modulo 256: what was known of files before is void"),
   nodeBytes: u32("largest length of a node's block"),
   volumeId: bytes(16, "random, given when the volume was made"),
   createdMicros: u64("when the volume was made, microseconds since 1970"),
@@ -77,6 +80,8 @@ export interface Checkpoint {
   /** In ascending order of slots. */
   readonly snapshots: readonly Snapshot[];
   readonly lastSlot: number;
+  /** Returns to a snapshot so far, modulo 256. */
+  readonly rollbacks: number;
   /** Where the checkpoint before this one stands. */
   readonly previous: Address | null;
 }
@@ -135,6 +140,7 @@ export function decodeCheckpoint(metadata: Uint8Array): Checkpoint {
     quota,
     snapshots,
     lastSlot,
+    rollbacks: block.rollbacks,
     previous: previousOf(block),
   };
 }
@@ -153,7 +159,7 @@ function checkFields(block: Infer<typeof Superblock>): void {
     damaged(`a root of ${rootLength} bytes`);
   }
   if (snapshots > MAX_SNAPSHOTS || lastSlot > MAX_SNAPSHOTS) damaged(`${snapshots} snapshots`);
-  const newer = [block.quotaBytes, block.quotaInodes, snapshots, lastSlot];
+  const newer = [block.rollbacks, block.quotaBytes, block.quotaInodes, snapshots, lastSlot];
   const previous = [block.previousSegment, block.previousOffset];
   if (version === 1 && [...newer, ...previous].some((field) => field !== 0))
     damaged("version 1 with fields of version 2");

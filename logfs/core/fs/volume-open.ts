@@ -52,9 +52,9 @@ export async function openVolume(
   environment: VolumeEnvironment,
 ): Promise<TreeVolume> {
   const first = await checkpointSequence(log, checkpoint);
-  const replica = new Replica(log, newCache(environment), first, checkpoint, (reached) =>
-    environment.onCheckpoint?.(reached),
-  );
+  const replica = new Replica(log, newCache(environment), first, checkpoint, {
+    onCheckpoint: (reached) => environment.onCheckpoint?.(reached),
+  });
   await replica.catchUp(() => true);
   const { state, updates: records, updateBytes: bytes } = replica;
   if (state === null) throw new SmfsError("DAMAGED", "the log ends before its checkpoint");

@@ -12,7 +12,6 @@ import { type CheckpointChange, writeCheckpoint } from "./checkpoint.ts";
 import { LeafSweep } from "./leaf-sweep.ts";
 import type { LiveBytes } from "./live-bytes.ts";
 import type { CleanableVolume } from "./cleaner/api.ts";
-import { loadTableBlock } from "./kept.ts";
 import type { NodeHead } from "./node.ts";
 import { requireQuota } from "./quota.ts";
 import { readLog } from "./reading-log.ts";
@@ -59,6 +58,8 @@ export interface VolumeEnvironment {
   readonly limits?: Partial<VolumeLimits>;
   /** What is not needed any more may be dropped one day: after a checkpoint, or an update behind it. */
   readonly onCheckpoint?: (reached: ReachedCheckpoint) => void;
+  /** Of a follower: the primary has returned to a snapshot. What was known of files before is void. */
+  readonly onRollback?: () => void;
 }
 
 export class TreeVolume implements CleanableVolume, SnapshotSource {
@@ -218,13 +219,8 @@ export class TreeVolume implements CleanableVolume, SnapshotSource {
     });
   }
 
-  async moveTables(segment: number): Promise<void> {
-    const { state } = this;
-    for (const { slot, table } of state.kept.list) {
-      if (table.segment !== segment) continue;
-      const block = await loadTableBlock(this.log, table);
-      if (state.kept.at(slot)?.table === table) state.movingTables.set(slot, block);
-    }
+  moveTables(segment: number): Promise<void> {
+    return this.snapshots.evacuate(segment);
   }
 
   /**
