@@ -5,6 +5,7 @@
 import { Cleaner } from "../logfs/core/fs/cleaner/cleaner.ts";
 import { GatedVolume } from "../logfs/core/fs/cleaner/gated-volume.ts";
 import { checkVolume } from "../logfs/core/fs/check.ts";
+import { visitExtents } from "../logfs/core/fs/extents.ts";
 import { FileSystem } from "../logfs/core/fs/filesystem.ts";
 import { initialise } from "../logfs/core/fs/inodes.ts";
 import { Reaper } from "../logfs/core/fs/reaper.ts";
@@ -146,6 +147,9 @@ export class CleanerWorld {
   /** The power goes now; what was not synced is kept or lost as `seed` says. */
   async crash(seed: number): Promise<void> {
     this.life.alive = false;
+    // What is still under way in the dead process finds nobody to write for it.
+    this.log.fence("this process is dead");
+    void this.cleaner.stop();
     this.disk.crash(new Prng(seed));
     this.life = new Life(this.clock);
     const recovered = Log.recover(this.disk, this.logOptions, this.life);
@@ -207,6 +211,66 @@ export class CleanerWorld {
 
   async read(handle: number, offset: number, length: number): Promise<Uint8Array> {
     return concatBytes(await this.run(this.fs.read(handle, offset, length)));
+  }
+
+  async open(file: string): Promise<number> {
+    const { inode } = await this.run(this.fs.lookup(ROOT, 1, name(file)));
+    return this.run(this.fs.open(ROOT, inode, READ_WRITE));
+  }
+
+  /** Shares the first bytes of one file with another. */
+  async copy(from: number, to: number, length: number): Promise<void> {
+    for (let at = 0; at < length; ) {
+      const [source, target] = [from, to].map((handle) => ({ handle, offset: at }));
+      if (source === undefined || target === undefined) return;
+      at += await this.run(this.fs.copyRange(source, target, length - at));
+    }
+  }
+
+  /** How many extents a file has. */
+  extentsOf(inode: number): Promise<number> {
+    const count = this.volume.view((view) => {
+      let extents = 0;
+      visitExtents(view, inode, 0, 2 ** 40, () => ++extents > 0);
+      return extents;
+    });
+    return this.run(count);
+  }
+
+  /** Where a block stands that a file in the root refers to, in a certain segment. */
+  async someBlockIn(segment: number): Promise<{ segment: number; offset: number }> {
+    for (let inode = 2; inode < 10; inode++) {
+      const found = await this.run(
+        this.volume.view((view) => {
+          const places: { segment: number; offset: number }[] = [];
+          visitExtents(view, inode, 0, 2 ** 40, (extent) => {
+            const { segment: there, offset, skip } = extent;
+            if (there === segment) places.push({ segment, offset: offset + skip });
+            return places.length === 0;
+          });
+          return places;
+        }),
+      );
+      if (found[0] !== undefined) return found[0];
+    }
+    throw new Error(`nothing refers to segment ${segment}`);
+  }
+
+  /** Lets so many events happen. */
+  async step(events: number): Promise<void> {
+    for (let i = 0; i < events; i++) {
+      await turn();
+      this.clock.step();
+    }
+  }
+
+  durable(): Promise<void> {
+    const { log } = this;
+    return this.run(
+      new Promise<void>((resolve, reject) => {
+        log.whenDurable(log.head.sequence, (error) => (error === null ? resolve() : reject(error)));
+      }),
+    );
   }
 
   async remove(file: string, handle?: number): Promise<void> {

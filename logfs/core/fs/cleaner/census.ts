@@ -13,10 +13,10 @@ interface CensusPorts {
   readonly space: () => { totalBytes: number; freeBytes: number };
 }
 
-export interface DeadBytes {
-  /** Of those that can be dropped as soon as everything is durable everywhere. */
-  readonly freeBytes: number;
-  /** Of those that a replay of the log would need: only a checkpoint frees them. */
+export interface DeadSegments {
+  /** Those that are dropped as soon as everything is durable everywhere. */
+  readonly free: readonly number[];
+  /** Bytes of those that a replay of the log would need: only a checkpoint frees them. */
   readonly waitingBytes: number;
 }
 
@@ -33,18 +33,28 @@ export class SegmentCensus {
     return failed.map(([segment]) => segment);
   }
 
-  /** Of the segments that nothing refers to any more, once the next checkpoint is written. */
-  dead(): DeadBytes {
+  /** What nothing refers to any more, once the next checkpoint is written. */
+  dead(): DeadSegments {
     const { log, volume } = this.ports;
     const { live, needed, replaced } = volume;
     const checkpoint = log.checkpoint?.segment ?? 0;
-    const dead = { freeBytes: 0, waitingBytes: 0 };
+    const free: number[] = [];
+    let waitingBytes = 0;
     for (const { segment, sealed, usedBytes } of this.unpinned()) {
       if (!sealed || live.of(segment) > (replaced.get(segment) ?? 0)) continue;
-      if (segment < checkpoint && !needed.has(segment)) dead.freeBytes += usedBytes;
-      else dead.waitingBytes += usedBytes;
+      if (segment < checkpoint && !needed.has(segment)) free.push(segment);
+      else waitingBytes += usedBytes;
     }
-    return dead;
+    return { free, waitingBytes };
+  }
+
+  /** Something is worth cleaning, but for standing behind the newest checkpoint. */
+  get awaitsCheckpoint(): boolean {
+    const checkpoint = this.ports.log.checkpoint?.segment ?? 0;
+    return this.unpinned().some((one) => {
+      const isBehind = one.sealed && one.segment >= checkpoint && !this.isSetAside(one.segment);
+      return isBehind && gainOf(this.usageOf(one)) > 0;
+    });
   }
 
   /** What may be cleaned: sealed, before the newest checkpoint's segment, not set aside. */

@@ -77,6 +77,18 @@ export interface TrimResult {
   readonly droppedBytes: number;
 }
 
+/** What a round is to do. */
+interface Assignment {
+  readonly wantedBytes: number;
+  /** The newest segment that may be a victim. */
+  readonly upTo: number;
+}
+
+/** `nothing`: there was no victim. */
+type Outcome = "gained" | "fruitless" | "nothing";
+
+/** Every round empties a segment or sets one aside; a bound all the same. */
+const MAX_TRIM_ROUNDS = 100_000;
 /** Memory for the bytes that move together, and so the longest stretch that stands together. */
 const BATCH_BYTES = 32 * 2 ** 20;
 /** Live bytes that one round moves at most, in batches: a checkpoint follows. */
@@ -111,6 +123,8 @@ export class Cleaner {
   private nextLookBytes = 0;
   /** Garbage when cleaning was last found to be of no use. */
   private uselessGarbageBytes = 0;
+  /** It was of no use because something was in the way. */
+  private wasObstructed = false;
   /** Rounds, one after the other, that gained nothing. */
   private fruitlessRounds = 0;
   /** Of free space: what the round under way is going to move. */
@@ -172,9 +186,15 @@ export class Cleaner {
     });
     await this.exclusively(async () => {
       this.offerHead();
+      this.ports.volume.checkpoint();
+      // What others write meanwhile is for the next time, or this would not end.
+      const upTo = this.ports.log.endAddress.segment;
       let goesOn = true;
       while (this.isRunning && goesOn) {
-        goesOn = await this.round(EVERYTHING);
+        const { rounds } = this.counters;
+        await this.round({ wantedBytes: Infinity, upTo });
+        goesOn =
+          this.counters.rounds > rounds && this.counters.rounds - before.rounds < MAX_TRIM_ROUNDS;
         if (!goesOn) await this.dropDead("always");
         onProgress(result());
       }
@@ -295,7 +315,7 @@ export class Cleaner {
 
   private async tryRound(goal: Goal): Promise<boolean> {
     try {
-      return await this.round(goal);
+      return (await this.round({ ...goal, upTo: Infinity })) === "gained";
     } catch (error) {
       if (this.isRunning) this.report(`a round of cleaning failed: ${messageOf(error)}`);
       this.counters.failedRounds++;
@@ -304,22 +324,22 @@ export class Cleaner {
     }
   }
 
-  /** Gives whether it gained anything. Rejects with what reading and appending reject. */
-  private async round({ wantedBytes }: Goal): Promise<boolean> {
+  /** Rejects with what reading and appending reject. */
+  private async round({ wantedBytes, upTo }: Assignment): Promise<Outcome> {
     const beforeBytes = this.goneBytes;
     this.costBytes = 0;
     this.reservedBytes = 0;
     // Before nothing is found to be of use, everything is tried.
     await this.dropDead(this.fruitlessRounds > 0 ? "always" : "whenItGains");
-    const victims = this.victims(wantedBytes - (this.goneBytes - beforeBytes));
+    const victims = this.victims(wantedBytes - (this.goneBytes - beforeBytes), upTo);
     if (victims.length > 0) {
+      this.counters.rounds++;
       const evacuated = await this.evacuate(victims);
       await this.dropDead("whenItGains");
       this.judge(evacuated);
     }
-    const gainedBytes = this.goneBytes - beforeBytes;
-    if (victims.length > 0 || gainedBytes > 0) this.counters.rounds++;
-    return gainedBytes > this.costBytes;
+    if (this.goneBytes - beforeBytes > this.costBytes) return "gained";
+    return victims.length === 0 ? "nothing" : "fruitless";
   }
 
   /** What was dropped so far, and what a checkpoint would let go. */
@@ -327,10 +347,19 @@ export class Cleaner {
     return this.ports.log.statistics.bytesDropped + this.census.dead().waitingBytes;
   }
 
-  private victims(wantedBytes: number): number[] {
+  private victims(wantedBytes: number, upTo: number): number[] {
+    if (wantedBytes <= 0) return [];
+    const found = this.victimsNow(wantedBytes, upTo);
+    if (found.length > 0 || !this.census.awaitsCheckpoint) return found;
+    // Only what stands before the newest checkpoint can be dropped one day.
+    this.checkpoint();
+    return this.victimsNow(wantedBytes, upTo);
+  }
+
+  private victimsNow(wantedBytes: number, upTo: number): number[] {
     const nowSeconds = Math.floor(this.ports.volume.nowMicros() / 1_000_000);
     const budgetBytes = Math.min(ROUND_BYTES, this.availableBytes / (1 + LEAST_DEAD_SHARE));
-    const candidates = this.census.candidates();
+    const candidates = this.census.candidates().filter(({ segment }) => segment <= upTo);
     const worth = this.fruitlessRounds > 0 ? emptinessOf : worthOf;
     const victims = chooseVictims(candidates, nowSeconds, { budgetBytes, wantedBytes }, worth);
     return victims.map(({ segment }) => segment);
@@ -372,22 +401,26 @@ export class Cleaner {
    */
   private async dropDead(checkpoint: "whenItGains" | "always"): Promise<void> {
     const { log, volume, obstacle } = this.ports;
-    const { waitingBytes } = this.census.dead();
+    const { free, waitingBytes } = this.census.dead();
     const { dirtyBytes } = volume.statistics;
     const isDue =
       checkpoint === "always" ? waitingBytes + dirtyBytes > 0 : waitingBytes > dirtyBytes;
-    if (isDue) {
-      const before = log.statistics.bytesAppended;
-      volume.checkpoint("always");
-      this.costBytes += log.statistics.bytesAppended - before;
-    }
+    if (isDue) this.checkpoint();
+    const going = new Set(isDue ? this.census.dead().free : free);
     // Nobody else may wait for it to be durable.
     log.whenDurable(log.head.sequence, () => this.handleProgress());
     const isOver = (): boolean => {
       if (!this.isRunning || log.failure !== null || obstacle() !== null) return true;
-      return this.census.dead().freeBytes === 0;
+      return !log.segments.some(({ segment }) => going.has(segment) && !volume.pinned.has(segment));
     };
     await this.waits.until(isOver, LOOK_AGAIN_MICROS);
+  }
+
+  private checkpoint(): void {
+    const { log, volume } = this.ports;
+    const before = log.statistics.bytesAppended;
+    volume.checkpoint("always");
+    this.costBytes += log.statistics.bytesAppended - before;
   }
 
   private judge(victims: readonly number[]): void {
@@ -422,6 +455,7 @@ export class Cleaner {
     if (freeBytes > this.ownBytes && this.gate.waiting === 0) return;
     this.uselessGarbageBytes = garbageBytes;
     const why = obstacle();
+    this.wasObstructed = why !== null;
     const reason = why === null ? "the store is full" : `the store is full: ${why}`;
     this.gate.close(reason);
     this.report(reason);
@@ -434,11 +468,11 @@ export class Cleaner {
 
   private garbageHasGrown(): boolean {
     if (this.ports.obstacle() !== null) return false;
+    if (this.wasObstructed) return true;
     const { garbageBytes } = this.census.spaceUse();
     return garbageBytes >= this.uselessGarbageBytes + this.options.segmentBytes / 32;
   }
 }
 
-const EVERYTHING: Goal = { need: "background", wantedBytes: Infinity };
 /** What a checkpoint of an almost empty file system and its epochs take, generously. */
 const LEAST_HEAD_BYTES = 64 * 1024;
