@@ -119,6 +119,8 @@ export class Cleaner {
   private need: Need = "none";
   private ended: Promise<void> = Promise.resolve();
   private readonly unsubscribe: () => void;
+  /** Calls of `trim` that are not over: they come before what is done unasked. */
+  private trims = 0;
   /** Appended bytes at which the need is looked at again. */
   private nextLookBytes = 0;
   /** Garbage when cleaning was last found to be of no use. */
@@ -175,7 +177,17 @@ export class Cleaner {
 
   /** Cleans everything that is worth it. Rejects with what ended a round. */
   async trim(onProgress: (result: TrimResult) => void): Promise<TrimResult> {
-    while (this.state === "running") await this.ended;
+    this.trims++;
+    try {
+      while (this.state === "running") await this.ended;
+      return await this.trimNow(onProgress);
+    } finally {
+      this.trims--;
+      if (this.isAwaited) this.wake();
+    }
+  }
+
+  private async trimNow(onProgress: (result: TrimResult) => void): Promise<TrimResult> {
     const before = { ...this.counters };
     const droppedBefore = this.ports.log.statistics.bytesDropped;
     const result = (): TrimResult => ({
@@ -193,6 +205,7 @@ export class Cleaner {
       while (this.isRunning && goesOn) {
         const { rounds } = this.counters;
         await this.round({ wantedBytes: Infinity, upTo });
+        this.gate.pump();
         goesOn =
           this.counters.rounds > rounds && this.counters.rounds - before.rounds < MAX_TRIM_ROUNDS;
         if (!goesOn) await this.dropDead("always");
@@ -218,6 +231,10 @@ export class Cleaner {
     this.waits.endAll();
     this.gate.close("this site stops");
     if (wasRunning) await this.ended;
+  }
+
+  private get isAwaited(): boolean {
+    return this.gate.waiting > 0 || this.waits.rounds > 0;
   }
 
   private get isRunning(): boolean {
@@ -256,9 +273,8 @@ export class Cleaner {
   }
 
   private wake(): void {
-    if (this.state !== "idle") return;
-    const isAwaited = this.gate.waiting > 0 || this.waits.rounds > 0;
-    if (!isAwaited && this.goal().need === "none") return;
+    if (this.state !== "idle" || this.trims > 0) return;
+    if (!this.isAwaited && this.goal().need === "none") return;
     // It reports its own failures.
     void this.exclusively(() => this.work());
   }
@@ -277,6 +293,8 @@ export class Cleaner {
     } finally {
       this.need = "none";
       if (this.isRunning) this.state = "idle";
+      // Whoever came in the last moment would be forgotten: waiting makes no progress to hear of.
+      if (this.isAwaited) this.wake();
     }
   }
 
@@ -284,7 +302,7 @@ export class Cleaner {
     this.fruitlessRounds = 0;
     for (;;) {
       const goal = this.nextGoal();
-      if (!this.isRunning || goal.need === "none") break;
+      if (!this.isRunning || goal.need === "none" || this.trims > 0) break;
       const startMicros = this.ports.time.nowMicros();
       const gained = await this.tryRound(goal);
       if (gained) this.ports.restoreReserve();
@@ -303,10 +321,9 @@ export class Cleaner {
   /** Whoever waits makes a need of what would be none. */
   private nextGoal(): Goal {
     const goal = this.goal();
-    const isAwaited = this.gate.waiting > 0 || this.waits.rounds > 0;
     const { segmentBytes } = this.options;
     const next =
-      isAwaited && goal.need !== "pressure"
+      this.isAwaited && goal.need !== "pressure"
         ? { need: "pressure" as const, wantedBytes: segmentBytes }
         : goal;
     this.need = next.need;
