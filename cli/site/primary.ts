@@ -20,7 +20,7 @@ import { type CommitOutcome, MirrorCommitter } from "../../mirror/core/commit.ts
 import { PrimarySession } from "../../mirror/core/primary.ts";
 import type { Config } from "../config.ts";
 import { newCleaner } from "./cleaning.ts";
-import { agreedAtPrimary, Reaping } from "./reaping.ts";
+import { reapAtPrimary } from "./reaping.ts";
 
 export interface PrimaryEvents {
   readonly onSettled: (level: SyncLevel, outcome: CommitOutcome, micros: number) => void;
@@ -67,8 +67,7 @@ export async function openPrimary(
   const session =
     config.mirror === null ? null : newSession(registry, log, time, { onChange, onFenced });
   const copy = registry.standalone ? null : session;
-  const agreed = (): number => agreedAtPrimary(log, session, registry);
-  const reaping = new Reaping(log, agreed, logger);
+  const reaping = reapAtPrimary(log, session, registry, logger);
   const volume = await openVolume(log, log.checkpoint, {
     clock: time,
     space: () => store.space(),

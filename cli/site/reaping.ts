@@ -2,9 +2,10 @@
  * Drops dead segments of an open log beside everything else: a few at a time, so that removing large
  * files never holds up the operations of a mount for long.
  */
-import { messageOf } from "../../lib/errors.ts";
+import { SmfsError } from "../../lib/errors.ts";
 import type { Logger } from "../../lib/ports.ts";
 import { type ReachedCheckpoint, Reaper } from "../../logfs/core/fs/reaper.ts";
+import { KIND } from "../../logfs/core/log/format.ts";
 import type { Log } from "../../logfs/core/log/log.ts";
 
 export class Reaping {
@@ -12,7 +13,7 @@ export class Reaping {
   private readonly logger: Logger;
   private readonly unsubscribe: () => void;
   private pending: NodeJS.Immediate | null = null;
-  private dropped: () => void = () => {};
+  private readonly listeners: (() => void)[] = [];
 
   /** `agreedSequence`: records up to here are durable at every copy of the log, as far as is known. */
   constructor(log: Log, agreedSequence: () => number, logger: Logger) {
@@ -32,14 +33,14 @@ export class Reaping {
     this.pending = setImmediate(() => {
       this.pending = null;
       this.step();
-      this.dropped();
+      for (const listener of this.listeners) listener();
       this.handleProgress();
     });
   }
 
   /** `listener` is called whenever some were dropped. */
   onDropped(listener: () => void): void {
-    this.dropped = listener;
+    this.listeners.push(listener);
   }
 
   /** To be called before the log is closed. */
@@ -53,10 +54,30 @@ export class Reaping {
     try {
       this.reaper.step();
     } catch (error) {
+      if (!(error instanceof SmfsError)) throw error;
       // The next opening finds the files again.
-      this.logger.warn({ reason: messageOf(error) }, "dead segments cannot be removed");
+      this.logger.warn({ reason: error.message }, "dead segments cannot be removed");
     }
   }
+}
+
+interface MirrorProgress {
+  readonly state: string;
+  readonly durableSequence: number;
+}
+
+/** Drops what is dead at both sites, and lets the mirror know that it may. `session` null: there is none. */
+export function reapAtPrimary(
+  log: Log,
+  session: MirrorProgress | null,
+  registry: { readonly standalone: boolean },
+  logger: Logger,
+): Reaping {
+  const reaping = new Reaping(log, () => agreedAtPrimary(log, session, registry), logger);
+  if (session === null) return reaping;
+  const notice = new DropNotice(log);
+  reaping.onDropped(() => notice.send());
+  return reaping;
 }
 
 /**
@@ -65,11 +86,36 @@ export class Reaping {
  */
 export function agreedAtPrimary(
   log: Pick<Log, "durableSequence">,
-  session: { readonly state: string; readonly durableSequence: number } | null,
+  session: MirrorProgress | null,
   { standalone }: { readonly standalone: boolean },
 ): number {
   if (session === null || (standalone && session.state !== "streaming")) return log.durableSequence;
   return Math.min(log.durableSequence, session.durableSequence);
+}
+
+/**
+ * A mirror drops what its primary has dropped when a record tells it that the primary's checkpoint is
+ * durable there. When nothing else is written, a heartbeat does. To be called after drops.
+ */
+class DropNotice {
+  private readonly log: Log;
+  private announced = 0;
+
+  constructor(log: Log) {
+    this.log = log;
+  }
+
+  send(): void {
+    const { segmentsDropped } = this.log.statistics;
+    if (segmentsDropped === this.announced) return;
+    this.announced = segmentsDropped;
+    try {
+      this.log.append(KIND.heartbeat, 0, [], () => {});
+    } catch (error) {
+      // Fenced, full or failed: whatever is written next tells the mirror as well.
+      if (!(error instanceof SmfsError)) throw error;
+    }
+  }
 }
 
 /** At a mirror: durable here, and durable at the primary, as its records say. */

@@ -123,6 +123,16 @@ describe.skipIf(NO_MOUNTS)(`two sites${NO_MOUNTS === undefined ? "" : ` (${NO_MO
     expect(await readFile(mirror.at("file"), "utf8")).toBe("content");
   });
 
+  it("the mirror drops what the primary dropped, although nothing more is written", async () => {
+    const { primary, mirror } = await startBoth();
+    for (let i = 0; i < 8; i++) await writeSynced(primary.at("busy"), `${i}`.repeat(1_500_000));
+    await scene.succeed("snapshot", "create", primary.store, "a-checkpoint");
+    await primary.when("its drops", ({ store }) => store.segmentsDropped > 3);
+    const { store } = await primary.when("quiet", (status) => status.store.segments <= 3);
+    await mirror.when("its drops", (status) => status.store.segments === store.segments);
+    expect(await readFile(mirror.at("busy"), "utf8")).toBe("7".repeat(1_500_000));
+  });
+
   it("a store that has dropped segments gets a new mirror from a copy", async () => {
     const alone = await scene.mount(primaryStore);
     await writeFile(alone.at("kept"), "kept");
