@@ -137,10 +137,9 @@ describe.skipIf(NO_MOUNTS)(`two sites${NO_MOUNTS === undefined ? "" : ` (${NO_MO
     const alone = await scene.mount(primaryStore);
     await writeFile(alone.at("kept"), "kept");
     for (let i = 0; i < 8; i++) await writeSynced(alone.at("busy"), `${i}`.repeat(1_500_000));
+    await scene.succeed("snapshot", "create", primaryStore, "a-checkpoint");
+    await alone.when("a drop", ({ store }) => store.segmentsDropped > 0);
     await alone.umount(scene);
-    const again = await scene.mount(primaryStore);
-    await again.when("a drop", ({ store }) => store.segmentsDropped > 0);
-    await again.umount(scene);
     const mirror = startMirror();
     const primary = await startPrimary();
     await primary.when("its refusal", ({ mirror: session }) => session?.state === "refused");
