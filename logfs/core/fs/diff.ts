@@ -12,7 +12,7 @@ import { decodeEntry, decodeInode, type InodeItem, inodeOf, ITEM, kindOf } from 
 import type { TreeAccess } from "./snapshot-volume.ts";
 
 /** Inodes that one comparison remembers, some hundred bytes each. */
-export const MAX_CHANGED_INODES = 1_000_000;
+const MAX_CHANGED_INODES = 1_000_000;
 
 export interface PathChange {
   readonly kind: "added" | "removed" | "modified" | "renamed";
