@@ -3,19 +3,22 @@
  * store's capacity in all, so that segments must be dropped and cleaned for it to go on. Meanwhile a
  * part stays as it was, snapshots are taken and removed, and the file server is killed.
  */
-import { mkdirSync } from "node:fs";
+import { randomBytes } from "node:crypto";
+import { mkdirSync, readdirSync, unlinkSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { Prng } from "../../../lib/prng.ts";
-import { shell } from "../command.ts";
 import { KillLoop } from "../kill/loop.ts";
 import type { MountedStore } from "../mounted-store.ts";
 import { type Checks, type Suite, type SuiteOptions, withStore } from "../suite.ts";
 import { expectSame, listTree } from "../tree.ts";
 
 const DEFAULT_ROUNDS = 20;
-/** A store of 384 MB, a third of which stays. */
-const SMALL = { segmentSize: "8MiB", mountFlags: ["--capacity=384MB"] };
-const COLD_FILES = 1200;
-const HOT_FILES = 600;
+/** About two thirds of it are alive: a quarter stays, snapshots hold as much again. */
+const SMALL = { segmentSize: "8MiB", mountFlags: ["--capacity=192MB"] };
+const COLD_FILES = 800;
+const HOT_FILES = 400;
+/** So often each hot file is written in a round: half the capacity in all. */
+const OVERWRITES = 4;
 const FILE_BYTES = 100_000;
 /** Snapshots kept at a time. */
 const KEPT = 2;
@@ -36,15 +39,15 @@ async function churn(
 ): Promise<void> {
   const [cold, hot] = [store.at("cold"), store.at("hot")];
   for (const directory of [cold, hot]) mkdirSync(directory);
-  await fill(cold, COLD_FILES);
+  const random = new Prng(options.seed);
+  fill(cold, COLD_FILES, random);
   const expected = await listTree(cold);
   const snapshots = new Snapshots(store, hot);
   const kills = new KillLoop(store, options.seed);
-  const random = new Prng(options.seed);
   for (let round = 1; round <= rounds; round++) {
     const isWhole = await checks.check(`round ${round}`, async () => {
-      await fill(hot, HOT_FILES);
-      await shell(`ls | shuf -n ${HOT_FILES / 2} | xargs rm`, { cwd: hot });
+      for (let i = 0; i < OVERWRITES; i++) fill(hot, HOT_FILES, random);
+      thin(hot, random);
       await snapshots.turn(`round-${round}`);
       if (random.chance(0.5)) await killWithSnapshot(kills, snapshots, `busy-${round}`);
       else await store.remount();
@@ -65,11 +68,18 @@ async function killWithSnapshot(
   await snapshots.remove(name);
 }
 
-/** Random files of up to `FILE_BYTES`, written over those of the same names. */
-async function fill(directory: string, files: number): Promise<void> {
-  const script = `for i in $(seq ${files}); do
-    head -c $(shuf -i 1-${FILE_BYTES} -n 1) /dev/urandom > f$i; done`;
-  await shell(script, { cwd: directory });
+/** Random files, written over those of the same names. */
+function fill(directory: string, files: number, random: Prng): void {
+  for (let i = 0; i < files; i++) {
+    writeFileSync(join(directory, `f${i}`), randomBytes(1 + random.below(FILE_BYTES)));
+  }
+}
+
+/** Removes about every second file. */
+function thin(directory: string, random: Prng): void {
+  for (const name of readdirSync(directory)) {
+    if (random.chance(0.5)) unlinkSync(join(directory, name));
+  }
 }
 
 /** The newest few, each with what was in the directory when it was taken. */
