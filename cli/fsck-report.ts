@@ -2,6 +2,7 @@
 import { formatBytes } from "../lib/units.ts";
 import type { CheckReport } from "../logfs/core/fs/check.ts";
 import type { Finding, Severity } from "../logfs/core/fs/check-findings.ts";
+import { printable } from "./debug-items.ts";
 
 /** About the log below the file system. */
 export interface LogFinding {
@@ -67,13 +68,9 @@ function lineOf(finding: Finding): string {
   return `${severity}: ${tree}${of}${what}${where}`;
 }
 
-/** As text for people: what is no UTF-8, and what a terminal would act on, is shown as U+FFFD. */
 function pathOf({ path, inode, snapshot }: Finding): string | null {
   if (inode === null || snapshot !== null) return null;
-  if (path === null) return "(lost)";
-  return Buffer.from(path)
-    .toString("utf8")
-    .replaceAll(/\p{Cc}/gu, "\ufffd");
+  return path === null ? "(lost)" : printable(path);
 }
 
 function rateOf(report: CheckReport | null, seconds: number): number {

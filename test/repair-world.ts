@@ -14,7 +14,7 @@ import { bytesOf, FsWorld, name, READ, READ_WRITE, ROOT } from "./fs-world.ts";
 import { VirtualClock } from "./sim/clock.ts";
 import type { SimulatedDisk } from "./sim/disk.ts";
 
-export const LOG_ID = Uint8Array.from({ length: 16 }, (_, i) => i + 1);
+const LOG_ID = Uint8Array.from({ length: 16 }, (_, i) => i + 1);
 const SEGMENT_BYTES = 256 * 1024;
 
 export function smallSegments(): FsWorld {
@@ -110,6 +110,7 @@ export interface Repaired {
 export async function repair(
   world: FsWorld,
   options: Partial<RepairOptions> = {},
+  wait: <T>(answer: Promise<T>) => Promise<T> = (answer) => world.run(answer),
 ): Promise<Repaired> {
   const report = new RepairReport(() => {});
   const log = {
@@ -117,7 +118,7 @@ export async function repair(
     allocationBytes: 32 * 1024,
     writerId: new Uint8Array(16),
   };
-  const check = await world.run(
+  const check = await wait(
     repairStore(
       world.disk,
       {

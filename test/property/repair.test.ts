@@ -3,6 +3,7 @@ import * as fc from "fast-check";
 import { expect, test } from "vitest";
 import { KIND } from "../../logfs/core/log/format.ts";
 import type { ScannedRecord } from "../../logfs/core/log/scan.ts";
+import { Prng } from "../../lib/prng.ts";
 import { type FsWorld, name, ROOT } from "../fs-world.ts";
 import {
   copyOf,
@@ -16,7 +17,8 @@ import {
 } from "../repair-world.ts";
 
 const FILES = 60;
-const RUNS = Number(globalThis.process?.env["REPAIR_RUNS"] ?? 15);
+/** Hundreds by command: REPAIR_RUNS=300. */
+const RUNS = Number(process.env["REPAIR_RUNS"] ?? 15);
 
 async function stopped(seed: number): Promise<{ world: FsWorld; tree: Map<string, string> }> {
   const world = smallSegments();
@@ -138,4 +140,43 @@ test("with a mirror, whatever is damaged comes back", async () => {
     }),
     { numRuns: RUNS },
   );
+});
+
+test("a repair that loses its power is finished by the next one", async () => {
+  const power = fc.record({
+    given: damage,
+    steps: fc.integer({ min: 3, max: 34 }),
+    seed: fc.nat(),
+  });
+  let interrupted = 0;
+  let begun = 0;
+  await fc.assert(
+    fc.asyncProperty(power, async ({ given, steps, seed }) => {
+      const { world, tree } = await stopped(given.seed);
+      const isTree = ({ header }: ScannedRecord): boolean =>
+        header.kind === KIND.nodes || (header.kind === KIND.checkpoint && header.sequence > 3);
+      hit(world, given, isTree, whole);
+      const before = recordsOf(world.disk).length;
+      let isOver = false;
+      const end = (): void => {
+        isOver = true;
+      };
+      repair(world, {}, (answer) => answer).then(end, end);
+      for (let step = 0; step < steps; step++) {
+        await new Promise((resolve) => setImmediate(resolve));
+        world.clock.step();
+      }
+      world.disk.crash(new Prng(seed));
+      if (!isOver) interrupted++;
+      if (!isOver && recordsOf(world.disk).length > before) begun++;
+      const { check } = await repair(world);
+      expect(check.findings).toEqual([]);
+      await world.remount();
+      expect(await treeOf(world)).toEqual(tree);
+    }),
+    { numRuns: RUNS, endOnFailure: true },
+  );
+  expect(interrupted).toBeGreaterThan(0);
+  // One cut in six comes after something was written.
+  if (RUNS >= 100) expect(begun).toBeGreaterThan(0);
 });

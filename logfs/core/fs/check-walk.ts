@@ -30,7 +30,7 @@ export interface WalkVisitor {
   readonly isWanted?: (range: KeyRange) => boolean;
 }
 
-export const EVERYTHING: KeyRange = {
+const EVERYTHING: KeyRange = {
   from: { high: 0, low: 0 },
   to: { high: Infinity, low: Infinity },
 };

@@ -73,7 +73,7 @@ export interface CheckReport {
 }
 
 /** What the counters and tables of the superblock should say. */
-export interface CountedVolume {
+interface CountedVolume {
   readonly inodes: number;
   readonly dataBytes: number;
   readonly nextInode: number;

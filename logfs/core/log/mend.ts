@@ -19,7 +19,7 @@ import { encodeSegmentHeader, readSegmentHeader, SEGMENT_HEADER_BYTES } from "./
 import { type Surveyed, surveyLog } from "./survey.ts";
 
 /** One thing that was done, or that could not be. */
-export interface Mended {
+interface Mended {
   readonly segment: number;
   readonly from: number;
   readonly to: number;

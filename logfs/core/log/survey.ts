@@ -18,7 +18,7 @@ import { readRecordHeader, RECORD_HEADER_BYTES, recordBytes } from "./record.ts"
 import { ScannedRecord, Window, WINDOW_BYTES } from "./scan.ts";
 import { readSegmentHeader, SEGMENT_HEADER_BYTES } from "./segment.ts";
 
-export interface SurveyedSegment {
+interface SurveyedSegment {
   readonly kind: "segment";
   readonly segment: number;
   /** Of the file. */
@@ -36,7 +36,7 @@ export interface SurveyedRecord {
 }
 
 /** Bytes [from, to) that are no record and not just the zeros behind the last one. */
-export interface SurveyedGap {
+interface SurveyedGap {
   readonly kind: "gap";
   readonly segment: number;
   readonly from: number;
