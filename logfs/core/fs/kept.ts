@@ -24,13 +24,17 @@ export class KeptSnapshots {
   readonly lastSlot: number;
   /** Segments that some snapshot needs: neither cleaned nor dropped. */
   readonly pinned: SegmentSet;
+  /** As far as that is known: the table of a snapshot may be unreadable. */
+  readonly surelyPinned: SegmentSet;
   private readonly slots = new Map<number, Kept>();
 
   /** `kept` is in ascending order of slots. */
   private constructor(kept: readonly Kept[], lastSlot: number) {
     this.lastSlot = lastSlot;
     for (const one of kept) this.slots.set(one.snapshot.slot, one);
-    this.pinned = SegmentSet.union(kept.map(({ segments }) => segments));
+    const sets = kept.map(({ segments }) => segments);
+    this.pinned = SegmentSet.union(sets);
+    this.surelyPinned = SegmentSet.union(sets.filter(({ kind }) => kind === "exact"));
   }
 
   /** As a superblock lists them. What `known` has of them already is not read again. */

@@ -9,7 +9,7 @@ const MAX_LISTED = 16;
 /** Throws `SmfsError` DAMAGED with the numbers of the missing segments and the bytes lost in them. */
 export function requireSegments(log: Pick<LogReader, "segments">, state: VolumeState): void {
   const there = new Set(log.segments.map(({ segment }) => segment));
-  const missing = [...state.needed].filter((segment) => !there.has(segment));
+  const missing = [...state.surelyNeeded].filter((segment) => !there.has(segment));
   if (missing.length === 0) return;
   const bytes = missing.reduce((sum, segment) => sum + state.live.of(segment), 0);
   const listed = missing.slice(0, MAX_LISTED).join(", ");

@@ -98,9 +98,18 @@ export class VolumeState {
    * checkpoint's own all others are dead once this is durable (ARCHITECTURE, "Dropping").
    */
   get needed(): SegmentSet {
+    return this.neededWith(this.kept.pinned);
+  }
+
+  /** As `needed`, without what a snapshot may need whose table cannot be read. */
+  get surelyNeeded(): SegmentSet {
+    return this.neededWith(this.kept.surelyPinned);
+  }
+
+  private neededWith(ofSnapshots: SegmentSet): SegmentSet {
     const ofTree = this.live.entries.map(({ segment }) => segment);
     const replaced = this.tree.replaced.map(({ segment }) => segment);
-    return SegmentSet.union([SegmentSet.of([...ofTree, ...new Set(replaced)]), this.kept.pinned]);
+    return SegmentSet.union([SegmentSet.of([...ofTree, ...new Set(replaced)]), ofSnapshots]);
   }
 
   /** Whether `needed` may have lost a segment since this was asked last. */
