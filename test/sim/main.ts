@@ -2,12 +2,14 @@
  * The simulator by hand; a failing seed replays exactly.
  * - `npm run sim -- --seed N --runs M`: two sites and a WAN (`world.ts`)
  * - `npm run sim -- crash --seed N --runs M`: one file system, cut everywhere (`crash-explorer.ts`)
+ * - `npm run sim -- fuzz --seed N --runs M`: changed images, checksums made right (`fuzz-image.ts`)
  */
 import { inspect, parseArgs } from "node:util";
+import { fuzzImage } from "../fuzz-image.ts";
 import { CRASH_QUICK, CRASH_THOROUGH, CrashExplorer, replayOf } from "./crash-explorer.ts";
 import { World } from "./world.ts";
 
-const USAGE = "usage: sim [crash] --seed N --runs M [--quick] [--verbose]\n";
+const USAGE = "usage: sim [crash | fuzz] --seed N --runs M [--quick] [--verbose]\n";
 
 /** Runs one seed; the numbers are summed over all of them. */
 type Runner = (seed: number) => Promise<Readonly<Record<string, number>>>;
@@ -22,7 +24,7 @@ const { values, positionals } = parseArgs({
   },
 });
 
-const runners: Record<string, Runner> = { sites, crash };
+const runners: Record<string, Runner> = { sites, crash, fuzz };
 const runner = runners[positionals[0] ?? "sites"];
 const first = Number(values.seed);
 const runs = Number(values.runs);
@@ -67,4 +69,8 @@ async function crash(seed: number): ReturnType<Runner> {
     throw new Error(replayOf(seed, values.quick ? "quick" : "thorough"), { cause: error });
   });
   return { ...explorer.summary };
+}
+
+async function fuzz(seed: number): ReturnType<Runner> {
+  return { ...(await fuzzImage(seed)) };
 }
