@@ -50,6 +50,34 @@ describe("appending", () => {
     expect(world.log.statistics.syncs).toBe(syncs + 2);
   });
 
+  test("writers that come back after a sync share the next one", () => {
+    const world = new LogWorld({ segmentBytes: 2 ** 20 }, { syncMicros: 3000 });
+    const { syncs } = world.log.statistics;
+    let commits = 0;
+    const commit = (writer: number): void => {
+      const { sequence } = world.append(100);
+      world.log.whenDurable(sequence, () => {
+        // Each takes its own time to come back.
+        if (++commits <= 76) world.clock.schedule(30 * writer, () => commit(writer));
+      });
+    };
+    for (let writer = 1; writer <= 4; writer++) commit(writer);
+    world.clock.drain();
+    expect(commits).toBe(80);
+    // Four a sync; at the beginning and the end some come alone.
+    expect(world.log.statistics.syncs - syncs).toBeLessThanOrEqual(23);
+  });
+
+  test("a sync waits for those who do not come back no longer than a quarter of its time", () => {
+    const world = new LogWorld({ segmentBytes: 2 ** 20 }, { syncMicros: 4000, writeMicros: 10 });
+    for (let i = 0; i < 4; i++) world.log.whenDurable(world.append(100).sequence, () => {});
+    world.settle();
+    const began = world.clock.nowMicros();
+    const { sequence } = world.append(100);
+    world.await((done) => world.log.whenDurable(sequence, (error) => done(error, null)));
+    expect(world.clock.nowMicros() - began).toBeLessThanOrEqual(10 + 1000 + 4000);
+  });
+
   test("a sync vouches only for what was written when it began", () => {
     const world = new LogWorld({}, { writeMicros: 100, syncMicros: 10_000 });
     world.append(100);

@@ -2,7 +2,8 @@
  * From memory to stable storage: group commit.
  *
  * 1. One write is in flight at a time; what is appended meanwhile goes out together in the next.
- * 2. One sync is in flight at a time, beside the writes. It covers what was written when it began.
+ * 2. One sync is in flight at a time, beside the writes. It covers what was written when it began,
+ *    and begins when those who will wait for it have come (`gathering.ts`).
  * 3. A segment is not written to before everything in the segments before it is durable. So only
  *    the last segment can be torn, and recovery need scan no other.
  * 4. After the first failed write or sync nothing is acknowledged any more: a sync that is tried
@@ -12,6 +13,7 @@ import { SmfsError, messageOf } from "../../../lib/errors.ts";
 import { Heap } from "../../../lib/heap.ts";
 import type { Clock, Timers } from "../../../lib/ports.ts";
 import type { Done, SegmentStore } from "./api.ts";
+import { Gathering } from "./gathering.ts";
 import type { LogCounters } from "./statistics.ts";
 import type { Batch, TailBuffer } from "./tail.ts";
 
@@ -47,6 +49,8 @@ export class Pipeline {
   private readonly durableWaiters = new Heap<Done>();
   private readonly idleWaiters: (() => void)[] = [];
   private cancelTimer: (() => void) | null = null;
+  private cancelGathering: (() => void) | null = null;
+  private readonly gathering = new Gathering();
   /** Written since the last sync began. */
   private unsyncedBytes = 0;
   private readonly limits: CommitLimits;
@@ -168,8 +172,14 @@ export class Pipeline {
 
   private pumpSync(): void {
     if (this.syncing || this.failure !== null) return;
-    const awaited = this.durableWaiters.minKey <= this.writtenSequence;
-    if (awaited || this.unsyncedBytes >= this.limits.commitBytes) this.startSync();
+    if (this.unsyncedBytes >= this.limits.commitBytes) return this.startSync();
+    if (this.durableWaiters.minKey > this.writtenSequence) return;
+    const due = this.gathering.due(this.durableWaiters.size, this.tail.unwrittenBytes === 0);
+    if (due <= this.time.nowMicros()) return this.startSync();
+    this.cancelGathering ??= this.time.at(due, () => {
+      this.cancelGathering = null;
+      this.pump();
+    });
   }
 
   private startSync(): void {
@@ -177,6 +187,7 @@ export class Pipeline {
     this.syncing = true;
     this.unsyncedBytes = 0;
     this.disarmTimer();
+    this.gathering.syncStarted(this.time.nowMicros());
     this.counters.syncs++;
     this.store.sync(segment, (error) => this.handleSynced(segment, writtenSequence, error));
   }
@@ -187,6 +198,7 @@ export class Pipeline {
     if (error !== null) return this.fail(`sync of segment ${segment}`, error);
     this.counters.recordsSynced += covered - this.durableSequence;
     this.durableSequence = covered;
+    this.gathering.syncEnded(this.time.nowMicros(), this.durableWaiters.size);
     wake(this.durableWaiters, covered);
     this.pump();
     this.armTimer();
@@ -206,6 +218,8 @@ export class Pipeline {
   disarmTimer(): void {
     this.cancelTimer?.();
     this.cancelTimer = null;
+    this.cancelGathering?.();
+    this.cancelGathering = null;
   }
 
   private fail(what: string, cause: Error): void {
