@@ -20,7 +20,7 @@ export class SiteScrub {
     const store = role?.store;
     if (!role || !log || !store) throw new SmfsError("BUSY", "the log is not open");
     this.keepCounts();
-    const fetch = role.role === "primary" ? copiesFrom(role.session) : null;
+    const fetch = copiesFrom(role.session);
     this.current = new Scrub({ log, store, time: systemTime, bytesPerSecond, fetch });
   }
 

@@ -12,13 +12,12 @@ import { viewOf } from "../../lib/codec.ts";
 import { equalBytes, toHex } from "../../lib/bytes.ts";
 import { type ErrorCode, messageOf, SmfsError } from "../../lib/errors.ts";
 import type { Link, LinkHandler } from "../../gateway/core/link.ts";
-import type { LogFollower, Position } from "../../logfs/core/log/api.ts";
+import type { Address, LogFollower, Position } from "../../logfs/core/log/api.ts";
 import { termOf } from "../../logfs/core/log/epoch.ts";
 import { peekRecordBytes, RECORD_HEADER_BYTES } from "../../logfs/core/log/record.ts";
-import { COPY_BYTES, readRangeOf } from "./copies.ts";
+import { Copies } from "./copies.ts";
 import {
   Ack,
-  copyFrame,
   FOUND,
   FRAME,
   FrameHeader,
@@ -36,7 +35,6 @@ import {
 /** Record bytes taken before they are acknowledged as written; covers 1 Gbit/s × 200 ms and disks. */
 const WINDOW_BYTES = 48 * 2 ** 20;
 const NO_LOG = new Uint8Array(16);
-const NOTHING = new Uint8Array(0);
 
 export type FollowerState = "disconnected" | "comparing" | "following" | "refusing" | "closed";
 
@@ -63,6 +61,11 @@ export class FollowerSession implements LinkHandler {
   private readonly options: FollowerOptions;
   private link: Link | null = null;
   private readonly reader = new FrameReader();
+  private readonly copies = new Copies({
+    send: (bytes) => this.send(bytes),
+    log: () => this.options.store.log,
+    mayAsk: () => this.state === "following" && this.link?.up === true,
+  });
   private generation = 0;
   private unsubscribe: () => void = () => {};
   private acknowledged = { written: 0, durable: 0 };
@@ -125,8 +128,14 @@ export class FollowerSession implements LinkHandler {
     this.enter("closed", reason);
   }
 
+  /** What the primary has at an address of the log, not verified; null when it cannot say. */
+  readCopy(at: Address, length: number): Promise<Uint8Array | null> {
+    return this.copies.read(at, length);
+  }
+
   private forgetConnection(): void {
     this.generation++;
+    this.copies.cancel();
     this.reader.reset();
     this.outbox = [];
     this.acknowledged = { written: 0, durable: 0 };
@@ -158,7 +167,10 @@ export class FollowerSession implements LinkHandler {
         this.handleRecords(payload);
         return;
       case FRAME.read:
-        this.handleRead(payload);
+        this.copies.handleQuestion(payload);
+        return;
+      case FRAME.copy:
+        this.copies.handleAnswer(payload);
         return;
       default:
         throw new SmfsError("DAMAGED", `frame type ${type} is not for a mirror`);
@@ -279,23 +291,6 @@ export class FollowerSession implements LinkHandler {
     }
     log.whenDurable(log.head.sequence, (error) => {
       if (error !== null) this.refuse(refusalOf(error), error.message);
-    });
-  }
-
-  /** Only what is durable here is given away, so the newest of it is waited for. */
-  private handleRead(payload: Uint8Array): void {
-    const { id, at, length } = readRangeOf(payload);
-    const { log } = this.options.store;
-    if (log === null || length > COPY_BYTES) {
-      this.send(copyFrame(id, NOTHING));
-      return;
-    }
-    const { generation } = this;
-    log.whenDurable(log.head.sequence, (failure) => {
-      log.read(at, length, (error, bytes) => {
-        if (generation !== this.generation) return;
-        this.send(copyFrame(id, failure === null && error === null ? bytes : NOTHING));
-      });
     });
   }
 

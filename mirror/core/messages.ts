@@ -11,8 +11,8 @@
  *   [rewind          ──────────▶  position]
  *   records …        ──────────▶
  *                    ◀──────────  ack …
- *   read             ──────────▶
- *                    ◀──────────  copy
+ *
+ * Once records flow, either side may ask for bytes of the other's log: read, answered by copy.
  */
 import { bytes, type Infer, reserved, struct, u8, u16, u32, u64, viewOf } from "../../lib/codec.ts";
 import { SmfsError } from "../../lib/errors.ts";

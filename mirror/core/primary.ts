@@ -34,7 +34,7 @@ import {
   Rewind,
 } from "./messages.ts";
 import { Away } from "./away.ts";
-import { COPY_BYTES, CopyRequests } from "./copies.ts";
+import { Copies } from "./copies.ts";
 import { SentFrames } from "./sent.ts";
 
 /** Bytes of records put into one frame: small, because `safeSequence` advances by whole frames. */
@@ -78,7 +78,11 @@ export class PrimarySession implements LinkHandler {
   private readonly reader = new FrameReader();
   private readonly sent = new SentFrames();
   private readonly away = new Away();
-  private readonly copies = new CopyRequests();
+  private readonly copies = new Copies({
+    send: (bytes) => this.send(bytes),
+    log: () => this.options.log,
+    mayAsk: () => this.state === "streaming",
+  });
   private outbox: Uint8Array | null = null;
   private queuedOffset = 0;
   /** Where the first record that was not sent stands, as far as is known. */
@@ -200,17 +204,8 @@ export class PrimarySession implements LinkHandler {
   }
 
   /** What the mirror has at an address of the log, not verified; null when it cannot say. */
-  async readCopy(at: Address, length: number): Promise<Uint8Array | null> {
-    const whole = new Uint8Array(length);
-    for (let done = 0; done < length; done += COPY_BYTES) {
-      const place = { segment: at.segment, offset: at.offset + done };
-      const wanted = Math.min(COPY_BYTES, length - done);
-      const isAsked = this.state === "streaming";
-      const part = isAsked ? await this.copies.ask(place, wanted, (one) => this.send(one)) : null;
-      if (part?.length !== wanted) return null;
-      whole.set(part, done);
-    }
-    return whole;
+  readCopy(at: Address, length: number): Promise<Uint8Array | null> {
+    return this.copies.read(at, length);
   }
 
   private offer(): void {
@@ -267,6 +262,9 @@ export class PrimarySession implements LinkHandler {
         return;
       case FRAME.refuse:
         this.handleRefuse(decodeRefuse(payload));
+        return;
+      case FRAME.read:
+        this.copies.handleQuestion(payload);
         return;
       case FRAME.copy:
         this.copies.handleAnswer(payload);

@@ -18,7 +18,7 @@ import {
 
 const FILES = 60;
 /** Hundreds by command: REPAIR_RUNS=300. */
-const RUNS = Number(process.env["REPAIR_RUNS"] ?? 15);
+const RUNS = Number(process.env["REPAIR_RUNS"] ?? 10);
 
 async function stopped(seed: number): Promise<{ world: FsWorld; tree: Map<string, string> }> {
   const world = smallSegments();

@@ -97,10 +97,12 @@ test("it keeps to its rate, stops when told, and says how far it was", async () 
   expect(world.clock.nowMicros() - began).toBeGreaterThan(7e6);
 
   const { log, disk: store, clock: time } = world;
-  const scrub = new Scrub({ log, store, time, bytesPerSecond: bytes / 10, fetch: null });
+  const scrub = new Scrub({ log, store, time, bytesPerSecond: bytes / 1e6, fetch: null });
   world.clock.advance(3_000_000);
+  const stoppedAt = world.clock.nowMicros();
   scrub.stop();
   await world.run(scrub.ended);
+  expect(world.clock.nowMicros() - stoppedAt).toBeLessThan(1e6);
   const { state, scrubbedBytes, endedMicros } = scrub.progress;
   expect(state).toBe("stopped");
   expect(scrubbedBytes).toBeLessThan(bytes);

@@ -306,3 +306,61 @@ function copyOf(world: MirrorWorld): SimulatedDisk {
   world.clock.advance(SECOND);
   return copy;
 }
+
+describe("copies of the log", () => {
+  async function asked(
+    world: MirrorWorld,
+    answer: Promise<Uint8Array | null>,
+  ): Promise<Uint8Array | null> {
+    const found: { bytes: Uint8Array | null }[] = [];
+    void answer.then((bytes) => found.push({ bytes }));
+    for (let turn = 0; turn < 200 && found.length === 0; turn++) {
+      await Promise.resolve();
+      world.clock.advance(10_000);
+    }
+    const [only] = found;
+    if (only === undefined) throw new Error("no answer");
+    return only.bytes;
+  }
+
+  function joined(): MirrorWorld {
+    const world = new MirrorWorld();
+    world.join();
+    for (let i = 0; i < 100; i++) world.append(1000);
+    world.clock.advance(5 * SECOND);
+    return world;
+  }
+
+  it("either side has the other's bytes at the same address", async () => {
+    const world = joined();
+    const at = { segment: 1, offset: 64 };
+    const length = 60_000;
+    const expected = world.primaryDisk.readSync(1, 64, length);
+    expect(await asked(world, world.primary.readCopy(at, length))).toEqual(expected);
+    expect(await asked(world, world.mirror.session.readCopy(at, length))).toEqual(expected);
+  });
+
+  it("what the other has not, and what is asked of nobody, is nothing", async () => {
+    const world = joined();
+    expect(await asked(world, world.primary.readCopy({ segment: 99, offset: 64 }, 10))).toBeNull();
+    const pending = world.primary.readCopy({ segment: 1, offset: 64 }, 100);
+    const second = world.primary.readCopy({ segment: 1, offset: 64 }, 100);
+    expect(await asked(world, second)).toBeNull();
+    world.pipe.break("cable cut");
+    expect(await asked(world, pending)).toBeNull();
+    expect(await asked(world, world.primary.readCopy({ segment: 1, offset: 64 }, 9))).toBeNull();
+    expect(
+      await asked(world, world.mirror.session.readCopy({ segment: 1, offset: 64 }, 9)),
+    ).toBeNull();
+  });
+
+  it("records go on flowing while copies do", async () => {
+    const world = joined();
+    const copy = world.primary.readCopy({ segment: 1, offset: 64 }, 60_000);
+    for (let i = 0; i < 50; i++) world.append(1000);
+    expect((await asked(world, copy))?.length).toBe(60_000);
+    world.clock.advance(5 * SECOND);
+    expect(world.primary.durableSequence).toBe(world.log.head.sequence);
+    expect(MirrorWorld.image(world.mirror.disk)).toBe(MirrorWorld.image(world.primaryDisk));
+  });
+});

@@ -76,6 +76,8 @@ export class Scrub {
   private records = 0;
   private damaged = 0;
   private repaired = 0;
+  /** Ends a wait: who stops a scrub wants the store back. */
+  private wake: () => void = () => {};
   /** Settles when it has ended, however it did. */
   readonly ended: Promise<void>;
 
@@ -99,6 +101,7 @@ export class Scrub {
   /** What was found is kept. */
   stop(): void {
     if (this.state === "running") this.state = "stopped";
+    this.wake();
   }
 
   private async run(): Promise<void> {
@@ -172,7 +175,13 @@ export class Scrub {
     const { time, bytesPerSecond } = this.options;
     const dueMicros = this.beganMicros + (this.scrubbedBytes / bytesPerSecond) * 1e6;
     if (dueMicros <= time.nowMicros()) return Promise.resolve();
-    return new Promise((resolve) => time.at(dueMicros, resolve));
+    return new Promise((resolve) => {
+      const cancel = time.at(dueMicros, resolve);
+      this.wake = () => {
+        cancel();
+        resolve();
+      };
+    });
   }
 
   private async part(part: Surveyed, after: ChainLink | null): Promise<ChainLink | null> {
