@@ -174,7 +174,7 @@ export class Scrub {
   private pace(): Promise<void> {
     const { time, bytesPerSecond } = this.options;
     const dueMicros = this.beganMicros + (this.scrubbedBytes / bytesPerSecond) * 1e6;
-    if (dueMicros <= time.nowMicros()) return Promise.resolve();
+    if (this.state !== "running" || dueMicros <= time.nowMicros()) return Promise.resolve();
     return new Promise((resolve) => {
       const cancel = time.at(dueMicros, resolve);
       this.wake = () => {
