@@ -121,39 +121,40 @@ async function live(world: VolumeWorld, steps: readonly Step[], tally: Tally): P
     else if (next === "reopen") await world.reopen();
     else if (next === "evacuate") await evacuate(world);
     else if ("seed" in next) done = await losePower(world, next, done, tally);
-    else if (await run(world, next, tally)) {
-      done.push({ sequence: world.log.head.sequence, event: next });
+    else {
+      const sequence = await run(world, next, tally);
+      if (sequence !== null) done.push({ sequence, event: next });
     }
   }
   return done;
 }
 
-/** False when the volume had a reason to refuse. */
-async function run(world: VolumeWorld, event: Event, tally: Tally): Promise<boolean> {
+/** The record that did it; null when the volume had a reason to refuse. */
+async function run(world: VolumeWorld, event: Event, tally: Tally): Promise<number | null> {
   const { volume } = world;
   const kept = new Set(volume.keptSnapshots.map((snapshot) => snapshot.name));
   if ("change" in event) {
-    await world.finish(volume.change((transaction) => applyTo(transaction, event.change)));
-    return true;
+    const change = volume.change((transaction) => applyTo(transaction, event.change));
+    return (await world.finish(change)).sequence;
   }
   if ("take" in event) {
     if (kept.has(event.take)) {
       expect(() => volume.snapshots.take(event.take)).toThrow("already");
-      return false;
+      return null;
     }
     tally.taken++;
     expect(volume.snapshots.take(event.take).name).toBe(event.take);
-    return true;
+    return world.log.head.sequence;
   }
   const wanted = "remove" in event ? event.remove : event.rollBack;
   if (!kept.has(wanted)) {
     expect(() => volume.snapshots.remove(wanted)).toThrow("no snapshot");
-    return false;
+    return null;
   }
   if ("remove" in event) volume.snapshots.remove(wanted);
   else await world.finish(volume.snapshots.rollBack(wanted));
   if ("rollBack" in event) tally.rollBacks++;
-  return true;
+  return world.log.head.sequence;
 }
 
 /** The tables of all snapshots move. */
