@@ -89,6 +89,14 @@ export interface StoreStatus {
   /** Room of the store's device, and what is free of it. */
   readonly totalBytes: number;
   readonly freeBytes: number;
+  /**
+   * Of the log: its files; what the file system refers to; what is dead in segments that snapshots
+   * need; what cleaning would give back.
+   */
+  readonly logBytes: number;
+  readonly liveBytes: number;
+  readonly pinnedBytes: number;
+  readonly reclaimableBytes: number;
   readonly inodes: number;
   /** Bytes of file data that are live. */
   readonly dataBytes: number;

@@ -93,6 +93,7 @@ function siteCard(site) {
     element("h3", "", "Acknowledgements"),
     latencyTable(site),
     element("h3", "", "Store"),
+    spaceBar(site.store),
     storeFacts(site),
     element("h3", "", "Link"),
     site.network === null
@@ -152,18 +153,58 @@ function latencyTable(site) {
   return element("div", "scroll", [table, element("p", "note", note)]);
 }
 
-function storeFacts({ store, uptimeSeconds }) {
+/** The log's files as one bar: what of them is needed, and what would come back. */
+function spaceBar({ logBytes, liveBytes, pinnedBytes, reclaimableBytes }) {
+  const openBytes = Math.max(0, logBytes - liveBytes - pinnedBytes - reclaimableBytes);
+  const parts = Object.entries({
+    live: liveBytes,
+    "pinned by snapshots": pinnedBytes,
+    cleanable: reclaimableBytes,
+    "being written": openBytes,
+  }).filter(([, size]) => size > 0);
+  const text = parts.map(([name, size]) => `${bytes(size)} ${name}`).join(", ");
+  const bar = element(
+    "div",
+    "bar",
+    parts.map(([name, size]) => {
+      const part = element("span", name.split(" ")[0], "");
+      part.style.flexGrow = String(size);
+      return part;
+    }),
+  );
+  bar.setAttribute("role", "img");
+  bar.setAttribute("aria-label", text);
+  const legend = element("p", "note legend", [
+    element("span", "", `log ${bytes(logBytes)}:`),
+    ...parts.map(([name, size]) => element("span", name.split(" ")[0], `${bytes(size)} ${name}`)),
+  ]);
+  return element("div", "", [bar, legend]);
+}
+
+function storeFacts({ store, cleaner, uptimeSeconds }) {
+  const cleaning = cleaner === null ? {} : cleanerFacts(cleaner);
   return facts({
     path: store.path,
-    "live data": bytes(store.dataBytes),
+    "file data": bytes(store.dataBytes),
     free: `${bytes(store.freeBytes)} of ${bytes(store.totalBytes)}`,
     inodes: count(store.inodes),
     segments: count(store.segments),
+    snapshots: count(store.snapshots),
+    ...cleaning,
     records: count(store.headSequence),
     "of them durable": count(store.durableSequence),
     epoch: `${Math.floor(store.epoch / 2 ** 32)}.${store.epoch % 2 ** 32}`,
     up: seconds(uptimeSeconds),
   });
+}
+
+function cleanerFacts({ cleanedSegments, writeAmplification, waiting, trouble }) {
+  return {
+    "segments cleaned": count(cleanedSegments),
+    "write amplification": writeAmplification === null ? "–" : writeAmplification.toFixed(2),
+    ...(waiting === 0 ? {} : { "waiting for space": count(waiting) }),
+    ...(trouble === null ? {} : { "cleaning trouble": trouble }),
+  };
 }
 
 function networkFacts(network) {

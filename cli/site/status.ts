@@ -56,6 +56,7 @@ function describeStore({ registry, role }: Site): StoreStatus {
   const log = role?.log ?? null;
   const space = role?.store?.space() ?? { totalBytes: 0, freeBytes: 0 };
   const volume = role?.volume?.statistics;
+  const use = role?.store ? role.volume?.measureSpace(role.store.list()) : null;
   return {
     path: registry.path,
     logId: registry.log === null ? "" : toHex(registry.log.id),
@@ -69,6 +70,10 @@ function describeStore({ registry, role }: Site): StoreStatus {
     droppedBytes: log?.statistics.bytesDropped ?? 0,
     failure: failureOf(role),
     ...space,
+    logBytes: use?.usedBytes ?? 0,
+    liveBytes: use?.liveBytes ?? 0,
+    pinnedBytes: use?.pinnedBytes ?? 0,
+    reclaimableBytes: use?.reclaimableBytes ?? 0,
     inodes: volume?.inodes ?? 0,
     dataBytes: volume?.dataBytes ?? 0,
     quotaBytes: limitOf(volume?.quota.bytes ?? 0),
