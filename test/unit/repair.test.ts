@@ -1,7 +1,10 @@
 import { describe, expect, test } from "vitest";
 import { KIND } from "../../logfs/core/log/format.ts";
+import { Log } from "../../logfs/core/log/log.ts";
 import type { ScannedRecord } from "../../logfs/core/log/scan.ts";
 import { type FsWorld, name, ROOT } from "../fs-world.ts";
+import { VirtualClock } from "../sim/clock.ts";
+import type { SimulatedDisk } from "../sim/disk.ts";
 import {
   copyOf,
   expectClean,
@@ -205,6 +208,31 @@ describe("with a mirror", () => {
     expect(contents(world) === before).toBe(true);
   });
 });
+
+test("a mirror that has everything follows a log that goes on behind damage", async () => {
+  const { world } = await stopped();
+  const mirror = followerOn(copyOf(world.disk));
+  const nodes = recordsOf(world.disk).filter(({ header }) => header.kind === KIND.nodes);
+  const { segment, bodyOffset } = nodes.at(-1) ?? expect.unreachable();
+  world.disk.flipBit(segment, bodyOffset + 40, 1);
+  const repaired = await repair(world);
+  expect(repaired.actions.map(({ what }) => what).join()).toContain("the log goes on in segment");
+
+  const before = mirror.head.sequence;
+  await world.remount();
+  await world.run(world.fs.mkdir(ROOT, 1, name("after"), 0o755));
+  for (const record of recordsOf(world.disk)) {
+    if (record.header.sequence <= before) continue;
+    mirror.appendRaw(record.raw().slice());
+  }
+  expect(mirror.head).toEqual(world.log.head);
+});
+
+function followerOn(disk: SimulatedDisk): Log {
+  const options = { segmentBytes: 256 * 1024, allocationBytes: 32 * 1024, follower: true };
+  const recovered = Log.recover(disk, options, new VirtualClock());
+  return recovered.ok ? recovered.log : expect.unreachable();
+}
 
 describe("with a mirror that has whole files", () => {
   test("a segment that is gone comes back", async () => {
