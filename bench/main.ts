@@ -46,6 +46,13 @@ program
     await serveNull(directory);
   });
 
+interface StoreFlags {
+  readonly dir?: string;
+  readonly size: string;
+  readonly rounds: string;
+  readonly json?: true;
+}
+
 interface PeersFlags {
   readonly peer: readonly string[];
   readonly gluster?: true;
@@ -107,6 +114,19 @@ program
   .action(async () => {
     const { serveMetadata } = await import("./metadata.ts");
     serveMetadata();
+  });
+
+program
+  .command("store")
+  .description("writes by the file system, beside a bare append to a segment file")
+  .option("--dir <directory>", "backing store; default: temporary files'")
+  .option("--size <size>", "of the file", "256MiB")
+  .option("--rounds <count>", "of which the median counts", "4")
+  .option("--json", "one JSON object")
+  .action(async ({ dir, size, rounds, json }: StoreFlags) => {
+    const { run } = await import("./store.ts");
+    const given = dir === undefined ? {} : { directory: dir };
+    report(await run({ ...given, bytes: parseSize(size), rounds: Number(rounds) }), json);
   });
 
 program

@@ -55,3 +55,10 @@ export class Meter {
     return this.target.pids.reduce((sum, pid) => sum + cpuSecondsOf(pid), 0);
   }
 }
+
+/** Of an even number, the mean of the two in the middle. */
+export function median(values: readonly number[]): number {
+  const sorted = values.toSorted((a, b) => a - b);
+  const [low, high] = [(sorted.length - 1) >>> 1, sorted.length >>> 1];
+  return ((sorted[low] ?? Number.NaN) + (sorted[high] ?? Number.NaN)) / 2;
+}

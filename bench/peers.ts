@@ -12,7 +12,7 @@ import { join } from "node:path";
 import { SmfsError } from "../lib/errors.ts";
 import { hasFio } from "./fio.ts";
 import { startGluster } from "./gluster.ts";
-import { Meter, type Sample } from "./meter.ts";
+import { median, Meter, type Sample } from "./meter.ts";
 import { startPassthrough, startSmfs, type Target } from "./servers.ts";
 import {
   DATA,
@@ -180,16 +180,6 @@ function medians(samples: readonly Sample[]): Sample {
     rate: median(samples.map(({ rate }) => rate)),
     cpuMicros: median(samples.map(({ cpuMicros }) => cpuMicros)),
   };
-}
-
-function median(values: readonly number[]): number {
-  const sorted = values.toSorted((a, b) => a - b);
-  const middle = sorted.length / 2;
-  const pair = [
-    sorted[Math.ceil(middle) - 1] ?? Number.NaN,
-    sorted[Math.floor(middle)] ?? Number.NaN,
-  ];
-  return sorted.length % 2 === 1 ? (pair[1] ?? Number.NaN) : ((pair[0] ?? 0) + (pair[1] ?? 0)) / 2;
 }
 
 const COLUMNS = [
