@@ -6,7 +6,7 @@ import { z } from "zod";
 import { MAX_DATAGRAM_BYTES, MIN_DATAGRAM_BYTES } from "../gateway/core/config.ts";
 import { MAX_GROUP, MAX_LAYERS, MAX_SPAN } from "../gateway/core/repair.ts";
 import { SmfsError } from "../lib/errors.ts";
-import { parseDuration, parseRate, parseSize } from "../lib/units.ts";
+import { parseDuration, parseRate, parseShare, parseSize } from "../lib/units.ts";
 import { SYNC_LEVELS } from "../logfs/core/vfs.ts";
 
 export interface Key<S extends z.ZodType = z.ZodType> {
@@ -54,12 +54,6 @@ function choice<const T extends readonly [string, ...string[]]>(values: T) {
 
 const shareForm = 'a share such as "25%"';
 const share = quantity(shareForm, parseShare, "1%", "90%");
-
-function parseShare(text: string): number {
-  const match = /^(\d{1,2}(?:\.\d+)?)%$/.exec(text);
-  if (match === null) throw new SmfsError("CONFIG", `not a share: ${text}`);
-  return Number(match[1]) / 100;
-}
 
 const pathForm = 'a path such as "/srv/smfs/home"';
 const path = z.string().min(1);

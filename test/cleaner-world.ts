@@ -27,11 +27,13 @@ export interface CleanerWorldOptions {
   readonly capacityBytes?: number;
   readonly garbageShare?: number;
   readonly nodeBytes?: number;
+  /** Changed nodes at which a checkpoint is written. */
+  readonly dirtyBytes?: number;
 }
 
 const LOG_ID = Uint8Array.from({ length: 16 }, (_, i) => i + 1);
 const VOLUME_ID = new Uint8Array(16).fill(9);
-const LIMITS = { cacheBytes: 2 ** 20, dirtyBytes: 256 * 1024, replayBytes: 2 ** 20 };
+const DIRTY_BYTES = 256 * 1024;
 
 export class CleanerWorld {
   readonly clock = new VirtualClock();
@@ -54,6 +56,7 @@ export class CleanerWorld {
       capacityBytes: 8 * 2 ** 20,
       garbageShare: 0.25,
       nodeBytes: 1024,
+      dirtyBytes: DIRTY_BYTES,
       ...options,
     };
     const { capacityBytes, nodeBytes } = this.options;
@@ -86,10 +89,11 @@ export class CleanerWorld {
   }
 
   private get environment(): VolumeEnvironment {
+    const { dirtyBytes } = this.options;
     return {
       clock: this.clock,
       space: () => this.disk.space(),
-      limits: LIMITS,
+      limits: { cacheBytes: 8 * dirtyBytes, dirtyBytes, replayBytes: 4 * dirtyBytes },
       onCheckpoint: (reached) => {
         this.reaper.handleCheckpoint(reached);
         this.reap();
@@ -128,7 +132,7 @@ export class CleanerWorld {
         obstacle: () => this.away,
         onTrouble: (message) => this.troubles.push(message),
       },
-      { ...this.logOptions, ...this.options, dirtyBytes: LIMITS.dirtyBytes },
+      { ...this.logOptions, ...this.options },
     );
   }
 

@@ -257,7 +257,7 @@ export class Cleaner {
     const most = Math.max(dirtyBytes, this.options.dirtyBytes);
     // What is alive and no data. Shared data is counted for each file: then it is not known.
     const treeBytes = this.census.usage().liveBytes - dataBytes;
-    return 2 * (treeBytes > 0 ? Math.min(most, treeBytes + dirtyBytes) : most);
+    return dirtyBytes + (treeBytes > 0 ? Math.min(most, treeBytes) : most);
   }
 
   private goal(): Goal {
@@ -345,7 +345,6 @@ export class Cleaner {
   private async round({ wantedBytes, upTo }: Assignment): Promise<Outcome> {
     const beforeBytes = this.goneBytes;
     this.costBytes = 0;
-    this.reservedBytes = 0;
     // Before nothing is found to be of use, everything is tried.
     await this.dropDead(this.fruitlessRounds > 0 ? "always" : "whenItGains");
     const victims = this.victims(wantedBytes - (this.goneBytes - beforeBytes), upTo);
@@ -390,18 +389,22 @@ export class Cleaner {
 
   private async evacuate(victims: readonly number[]): Promise<readonly number[]> {
     const { gate, counters, ports, options } = this;
-    const evacuated = await evacuate({ ...ports, gate, counters }, victims, {
+    const settings = {
       ...options,
       batchBytes: Math.min(options.segmentBytes, BATCH_BYTES),
       isWanted: () => this.isRunning,
-      reserve: (bytes) => this.reserve(bytes),
-      onMoved: (bytes) => {
+      reserve: (bytes: number) => this.reserve(bytes),
+      onMoved: (bytes: number) => {
         this.reservedBytes = Math.max(0, this.reservedBytes - bytes);
       },
-    });
-    this.reservedBytes = 0;
-    this.costBytes += evacuated.bytes;
-    return evacuated.segments;
+    };
+    try {
+      const evacuated = await evacuate({ ...ports, gate, counters }, victims, settings);
+      this.costBytes += evacuated.bytes;
+      return evacuated.segments;
+    } finally {
+      this.reservedBytes = 0;
+    }
   }
 
   /** Keeps space for moving so many bytes in all; false when there is not enough. */
@@ -409,6 +412,7 @@ export class Cleaner {
     const neededBytes = bytes * (1 + LEAST_DEAD_SHARE);
     if (neededBytes > this.availableBytes) return false;
     this.reservedBytes = neededBytes;
+    this.gate.narrow();
     return true;
   }
 

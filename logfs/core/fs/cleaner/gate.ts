@@ -82,6 +82,11 @@ export class Gate {
     return turn;
   }
 
+  /** There is less room than there was. */
+  narrow(): void {
+    this.lastsUntil = 0;
+  }
+
   /** Space may have become free: lets through as many as there is room for. */
   pump(): void {
     if (this.held) return;
