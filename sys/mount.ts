@@ -4,6 +4,7 @@ import { declare, declareAsync } from "./libc.ts";
 export const MS_RDONLY = 1;
 export const MS_NOSUID = 2;
 export const MS_NODEV = 4;
+export const MS_NOATIME = 1024;
 
 const MNT_DETACH = 2;
 const UMOUNT_NOFOLLOW = 8;

@@ -7,7 +7,7 @@ import { realpath, stat } from "node:fs/promises";
 import { SmfsError, messageOf } from "../../../lib/errors.ts";
 import { fusermount, fuserunmount } from "../../../sys/fusermount.ts";
 import { setNonBlocking } from "../../../sys/device.ts";
-import { MS_NODEV, MS_NOSUID, MS_RDONLY, mount, unmount } from "../../../sys/mount.ts";
+import { MS_NOATIME, MS_NODEV, MS_NOSUID, MS_RDONLY, mount, unmount } from "../../../sys/mount.ts";
 import { mountAt } from "../../../sys/mountinfo.ts";
 import { MAX_IO_BYTES, S_IFDIR } from "./abi.ts";
 
@@ -75,7 +75,8 @@ function explain(path: string, error: unknown): never {
 
 function mountAsRoot(mountpoint: string, options: MountOptions): number {
   const fd = openDevice();
-  const flags = MS_NOSUID | MS_NODEV | (options.access === "read-only" ? MS_RDONLY : 0);
+  const access = options.access === "read-only" ? MS_RDONLY : 0;
+  const flags = access | MS_NOSUID | MS_NODEV | MS_NOATIME;
   const owner = `user_id=${process.getuid?.() ?? 0},group_id=${process.getgid?.() ?? 0}`;
   const data = `fd=${fd},rootmode=${S_IFDIR.toString(8)},${owner},${common(options)}`;
   try {
@@ -102,7 +103,7 @@ async function mountAsUser(mountpoint: string, options: MountOptions): Promise<n
   closeSync(openDevice());
   const name = options.fsName.replace(/[,\\]/g, "\\$&");
   const access = options.access === "read-only" ? "ro" : "rw";
-  const all = `${access},nosuid,nodev,fsname=${name},subtype=${SUBTYPE},${common(options)}`;
+  const all = `${access},nosuid,nodev,noatime,fsname=${name},subtype=${SUBTYPE},${common(options)}`;
   const fd = await fusermount(mountpoint, all);
   setNonBlocking(fd);
   return fd;
