@@ -1,11 +1,13 @@
 /** copyRange through the file system: arguments, ends, rights, levels, and bytes that are copied after all. */
 import { describe, expect, test } from "vitest";
 import { concatBytes } from "../../lib/bytes.ts";
-import { storeExtents } from "../../logfs/core/fs/extents.ts";
+import type { ItemView } from "../../logfs/core/fs/api.ts";
+import { type PlacedExtent, storeExtents, visitExtents } from "../../logfs/core/fs/extents.ts";
 import { updateInode } from "../../logfs/core/fs/inodes.ts";
-import { OWNERS_MAX } from "../../logfs/core/fs/sharing.ts";
+import { OWNERS_MAX, ownersOf } from "../../logfs/core/fs/sharing.ts";
+import { moveShared } from "../../logfs/core/fs/sharing-move.ts";
 import { BATCH_ITEMS } from "../../logfs/core/fs/truncation.ts";
-import type { OpenOptions } from "../../logfs/core/vfs.ts";
+import { FALLOC_KEEP_SIZE, FALLOC_PUNCH_HOLE, type OpenOptions } from "../../logfs/core/vfs.ts";
 import {
   APPEND,
   bytesOf,
@@ -20,6 +22,7 @@ import {
 } from "../fs-world.ts";
 
 const SIZE = 200_000;
+const PUNCH = FALLOC_PUNCH_HOLE | FALLOC_KEEP_SIZE;
 const END = 2 ** 53 - 1;
 
 async function create(world: FsWorld, called: string, options: OpenOptions = READ_WRITE) {
@@ -145,6 +148,36 @@ describe("copyRange", () => {
     expect(await world.run(copied)).toBe(1000);
     const expected = concatBytes([new Uint8Array(100), bytesOf(SIZE).subarray(0, 1000)]);
     expectBytes(await read(target.inode), expected);
+    expect(await world.findings()).toEqual([]);
+  });
+
+  test("AMovedBlockIsSharedAtItsNewAddressAfterReplayToo", async () => {
+    const { world, source, target, copy } = await twoFiles();
+    await world.run(copy(0, 0, SIZE));
+    await world.run(world.fs.fallocate(source.handle, 1000, 500, PUNCH));
+    const blockAt = (inode: number): PlacedExtent => {
+      const found: PlacedExtent[] = [];
+      const read = (view: ItemView) =>
+        visitExtents(view, inode, 0, 1, (extent) => found.push(extent) < 0);
+      expect(world.volume.view(read)).toBeUndefined();
+      return found[0] as PlacedExtent;
+    };
+    const old = blockAt(source.inode);
+    const stored = await world.run(
+      world.volume.readBlock(old.segment, old.offset, old.storedBytes),
+    );
+    const moved = world.volume.change((transaction) => moveShared(transaction, old, stored, 0));
+    expect((await world.run(moved)).value).toBe(old.storedBytes);
+    await world.remount();
+    const { segment, offset } = blockAt(target.inode);
+    expect(offset).not.toBe(old.offset);
+    const ownersAt = (from: number) =>
+      world.run(world.volume.view((view) => ownersOf(view, segment, from)));
+    const owners = (await ownersAt(offset)).map(({ inode }) => inode);
+    expect(new Set(owners)).toEqual(new Set([source.inode, target.inode]));
+    expect(await ownersAt(old.offset)).toEqual([]);
+    const handle = await world.run(world.fs.open(ROOT, target.inode, READ));
+    expectBytes(concatBytes(await world.run(world.fs.read(handle, 0, SIZE))), bytesOf(SIZE));
     expect(await world.findings()).toEqual([]);
   });
 
