@@ -81,6 +81,9 @@ export interface CheckTotals {
   /** Stored blocks whose checksums were verified, and their bytes. */
   verifiedBlocks: number;
   verifiedBytes: number;
+  /** Segments that no tree needs: left over until the next drop. And the bytes of their files. */
+  deadSegments: number;
+  deadBytes: number;
   /** Trees: the active one and the snapshots'. */
   trees: number;
   /** Walks over a tree: more than one when memory is short (`CheckOptions.memoryBytes`). */
@@ -146,6 +149,8 @@ export function emptyTotals(): CheckTotals {
     dataBytes: 0,
     verifiedBlocks: 0,
     verifiedBytes: 0,
+    deadSegments: 0,
+    deadBytes: 0,
     trees: 0,
     passes: 0,
   };

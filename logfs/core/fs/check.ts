@@ -160,6 +160,7 @@ class Check {
 
   async run(): Promise<CountedVolume | null> {
     const { state } = this;
+    this.countDead();
     let blocks = this.options.depth === "data" ? new BlockQueue(this.memoryBytes) : null;
     const counted = await this.tree(activeTree(state), blocks);
     for (const snapshot of state.kept.list) {
@@ -171,6 +172,16 @@ class Check {
     if (counted === null) return null;
     const nextInode = Math.max(state.counters.nextInode, counted.lastInode + 1);
     return { ...counted, nextInode };
+  }
+
+  /** Left over is what stands before the newest checkpoint's segment and is needed by nobody. */
+  private countDead(): void {
+    const { needed, checkpointSegment } = this.state;
+    for (const { segment, bytes } of this.options.segments) {
+      if (segment >= checkpointSegment || needed.has(segment)) continue;
+      this.totals.deadSegments++;
+      this.totals.deadBytes += bytes;
+    }
   }
 
   private async tree(tree: TreeToCheck, blocks: BlockQueue | null): Promise<Counted | null> {

@@ -49,6 +49,7 @@ export async function rebuildState(
   const { at, checkpoint, skipped } = newestCheckpoint(store, summary, report);
   const kept = await KeptSnapshots.load(reader, checkpoint, KeptSnapshots.NONE);
   const state = VolumeState.at(checkpoint, kept, cache);
+  state.checkpoint = { segment: at.segment, offset: at.offset };
   const lost = await takeOutLost(runner, state.tree, report);
   if (lost.length > 0) {
     const known = knownCheckpoints(store, summary);
