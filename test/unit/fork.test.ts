@@ -1,114 +1,47 @@
 /** Forks on a real disk, without mounts: two stores that share files and must never notice. */
-import { createHash } from "node:crypto";
-import { existsSync, readdirSync, rmSync, statSync, mkdtempSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join, resolve } from "node:path";
+import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
-import { configFrom } from "../../cli/config.ts";
 import { fork } from "../../cli/fork.ts";
-import { mkfsCommand } from "../../cli/mkfs.ts";
 import { openOffline } from "../../cli/offline.ts";
-import { openPrimary, type PrimarySite } from "../../cli/site/primary.ts";
-import { checkVolume } from "../../logfs/core/fs/check.ts";
-import { readAll } from "../sim/workload.ts";
+import type { PrimarySite } from "../../cli/site/primary.ts";
 import { inspectLog } from "../../logfs/core/log/inspect.ts";
 import { StoreRegistry } from "../../logfs/log/registry.ts";
 import { FileSegmentStore } from "../../logfs/log/store.ts";
 import { systemTime } from "../../sys/time.ts";
-import { bytesOf, name, READ_WRITE, ROOT } from "../fs-world.ts";
+import { digests, type Digests, durable, ForkWorld, write } from "../fork-world.ts";
+import { bytesOf, name, ROOT } from "../fs-world.ts";
 
-const SILENT = { debug: vi.fn(), info: vi.fn(), warn: vi.fn(), error: vi.fn() };
 const MIB = 2 ** 20;
 
-let directory: string;
-let open: PrimarySite[] = [];
+let world: ForkWorld;
 beforeEach(() => {
-  directory = mkdtempSync(join(tmpdir(), "smfs-fork-"));
+  world = new ForkWorld();
   vi.spyOn(process.stdout, "write").mockReturnValue(true);
 });
 afterEach(async () => {
-  for (const site of open) await site.close();
-  open = [];
   vi.restoreAllMocks();
-  rmSync(directory, { recursive: true, force: true });
+  await world.close();
 });
 
-const at = (store: string): string => resolve(directory, store);
-
-async function mount(store: string): Promise<PrimarySite> {
-  const registry = StoreRegistry.open(at(store));
-  const events = { onSettled: () => {}, onFenced: () => {} };
-  const config = configFrom({}, at(store));
-  const site = await openPrimary(registry, config, systemTime, SILENT, events);
-  open.push(site);
-  return site;
-}
-
-async function unmount(site: PrimarySite): Promise<void> {
-  open = open.filter((one) => one !== site);
-  await site.close();
-}
-
-async function mkfs(store: string): Promise<PrimarySite> {
-  await mkfsCommand().parseAsync([at(store), "--segment-size", "2MiB"], { from: "user" });
-  return mount(store);
-}
-
-/** A file of whole mebibytes, made or written over. */
-async function write({ fileSystem }: PrimarySite, file: string, data: Uint8Array): Promise<void> {
-  const made = fileSystem.create(ROOT, 1, name(file), 0o644, false, READ_WRITE);
-  const { handle } = await made;
-  for (let from = 0; from < data.length; from += MIB) {
-    await fileSystem.write(handle, from, data.subarray(from, from + MIB), "none");
-  }
-  await fileSystem.release(handle);
-}
+const at = (store: string): string => world.at(store);
+const mkfs = (store: string): Promise<PrimarySite> => world.mkfs(store);
+const mount = (store: string): Promise<PrimarySite> => world.mount(store);
+const unmount = (site: PrimarySite): Promise<void> => world.unmount(site);
+const findings = (store: string): Promise<readonly unknown[]> => world.findings(store);
+const links = (store: string): number[] => world.links(store);
 
 /** Six mebibytes in three files, over several segments. */
-async function fill(site: PrimarySite): Promise<Map<string, string>> {
+async function fill(site: PrimarySite): Promise<Digests> {
   for (const file of ["a", "b", "c"]) await write(site, file, bytesOf(2 * MIB, file.charCodeAt(0)));
   return digests(site);
-}
-
-/** Names and contents. */
-async function digests({ fileSystem }: PrimarySite): Promise<Map<string, string>> {
-  const sums = new Map<string, string>();
-  for (const [file, data] of await readAll(fileSystem)) {
-    sums.set(file, createHash("sha256").update(data).digest("hex"));
-  }
-  return sums;
-}
-
-async function durable({ log }: PrimarySite): Promise<void> {
-  await new Promise((resolve) => {
-    log.whenDurable(log.head.sequence, resolve);
-  });
 }
 
 async function dropped(site: PrimarySite, most: number): Promise<void> {
   site.volume.checkpoint();
   await durable(site);
   await vi.waitFor(() => expect(site.log.segmentCount).toBeLessThanOrEqual(most));
-}
-
-/** What `smfs fsck --deep` looks at. */
-async function findings(store: string): Promise<readonly unknown[]> {
-  const { files, options, close } = openOffline(at(store), "keep out");
-  try {
-    const { log, failure, store: shadow } = inspectLog(files, options, systemTime);
-    expect(failure).toBeNull();
-    if (log?.checkpoint == null) throw new Error("no file system");
-    const segments = shadow.list();
-    return (await checkVolume(log, log.checkpoint, { segments, depth: "data" })).findings;
-  } finally {
-    close();
-  }
-}
-
-function links(store: string): number[] {
-  const log = StoreRegistry.open(at(store)).log?.directory ?? "";
-  const files = readdirSync(log).filter((file) => file.endsWith(".seg"));
-  return files.map((file) => statSync(join(log, file)).nlink);
 }
 
 describe("a fork", () => {
@@ -146,10 +79,11 @@ describe("a fork", () => {
     parent.volume.snapshots.remove("monday");
     await write(parent, "d", bytesOf(2 * MIB, 4));
     await dropped(parent, 3);
-    expect(await digests(await mount("child"))).toEqual(before);
+    const first = await mount("child");
+    expect(await digests(first)).toEqual(before);
     await unmount(parent);
     rmSync(at("parent"), { recursive: true });
-    await unmount(open[0] as PrimarySite);
+    await unmount(first);
     expect(await findings("child")).toEqual([]);
     const child = await mount("child");
     expect(await digests(child)).toEqual(before);
