@@ -107,16 +107,14 @@ class Batch {
   /** Brings both inodes up to date; `source` may be the target. */
   finish(source: InodeItem, now: Timestamp): void {
     const { transaction, request, target, sharedBytes } = this;
-    const flag = sharedBytes > 0 ? FLAG_SHARED : 0;
-    const isNews = (source.flags & flag) !== flag;
-    source.flags |= flag;
-    target.flags |= flag;
     target.allocatedBytes += sharedBytes - this.cutBytes;
     target.size = Math.max(target.size, request.targetOffset + this.done);
     noteChange(transaction, target, request.target, now);
     transaction.adjust({ dataBytes: sharedBytes });
     storeInode(transaction, request.target.inode, target);
-    if (isNews && source !== target) storeInode(transaction, request.source, source);
+    if (sharedBytes === 0 || (source.flags & FLAG_SHARED) !== 0) return;
+    source.flags |= FLAG_SHARED;
+    storeInode(transaction, request.source, source);
   }
 
   private plan(): Plan {
@@ -162,6 +160,7 @@ class Batch {
     const length = this.done - at;
     this.putExtent(target.inode, { ...extent, start, skip, length });
     this.sharedBytes += length;
+    this.target.flags |= FLAG_SHARED;
     const found = ownersOf(this.transaction, extent.segment, extent.offset);
     const owners = found.length > 0 ? [...found] : [ownerOf(source, extent)];
     const owner = this.targetOwner(extent, at);
