@@ -6,6 +6,8 @@
  *    at once: small appends written one after the other are read like one large write.
  * 3. Every block is checked against its CRC-32C before a byte of it is given out. A block that
  *    does not match fails the whole read: never wrong data.
+ * 4. A run that cannot be read is read again block by block: what failed may have been a sector
+ *    between two of them, which nobody asked for.
  */
 import { crc32c } from "../../../lib/crc32c.ts";
 import { SmfsError } from "../../../lib/errors.ts";
@@ -20,6 +22,8 @@ import { requireRegular } from "./truncation.ts";
 
 /** Blocks closer than this in the log are read together: the record header and items between them. */
 const RUN_GAP_BYTES = 4096;
+/** No block is read together with another. */
+const NO_RUNS = -1;
 /** A run of merged blocks is not made longer than this. */
 const RUN_BYTES = 2 * 1024 * 1024;
 /** Pieces of one plan, about: what one read keeps in memory besides its bytes. */
@@ -96,8 +100,27 @@ export function executeRead(
   counters: FsCounters,
   scratch?: Uint8Array,
 ): MaybePromise<Uint8Array[]> {
+  const again = (error: unknown): MaybePromise<Uint8Array[]> => {
+    if (!(error instanceof SmfsError) || error.code !== "IO") throw error;
+    return readBlocks(volume, plan, counters, NO_RUNS);
+  };
+  try {
+    const read = readBlocks(volume, plan, counters, RUN_GAP_BYTES, scratch);
+    return read instanceof Promise ? read.catch(again) : read;
+  } catch (error) {
+    return again(error);
+  }
+}
+
+function readBlocks(
+  volume: Volume,
+  plan: ReadPlan,
+  counters: FsCounters,
+  gapBytes: number,
+  scratch?: Uint8Array,
+): MaybePromise<Uint8Array[]> {
   const blocks = new Map<Piece, StoredBlock>();
-  const runs = planRuns(plan.pieces, blocks);
+  const runs = planRuns(plan.pieces, blocks, gapBytes);
   return chain(loadRuns(volume, runs, scratch), () => {
     for (const block of new Set(blocks.values())) verify(plan.inode, block, counters);
     for (const piece of plan.pieces) counters.readBytes += piece.length;
@@ -123,8 +146,12 @@ export function readXattrValue(
 
 type DataPiece = Piece & { readonly extent: ExtentItem };
 
-/** Sorts the blocks by address, so that one block is one entry and neighbours merge. */
-function planRuns(pieces: readonly Piece[], blocks: Map<Piece, StoredBlock>): Run[] {
+/** Sorts the blocks by address, so that one block is one entry and those `gapBytes` apart merge. */
+function planRuns(
+  pieces: readonly Piece[],
+  blocks: Map<Piece, StoredBlock>,
+  gapBytes: number,
+): Run[] {
   const sorted = pieces.filter((piece): piece is DataPiece => piece.extent !== null);
   sorted.sort((a, b) => a.extent.segment - b.extent.segment || a.extent.offset - b.extent.offset);
   const runs: Run[] = [];
@@ -132,7 +159,7 @@ function planRuns(pieces: readonly Piece[], blocks: Map<Piece, StoredBlock>): Ru
   for (const piece of sorted) {
     const { segment, offset, storedBytes, checksum } = piece.extent;
     if (last === undefined || last.segment !== segment || last.offset !== offset) {
-      const run = runFor(runs, segment, offset, storedBytes);
+      const run = runFor(runs, { segment, offset, length: storedBytes }, gapBytes);
       last = { segment, offset, storedBytes, checksum, neededAt: piece.fileOffset, run };
     }
     blocks.set(piece, last);
@@ -140,12 +167,16 @@ function planRuns(pieces: readonly Piece[], blocks: Map<Piece, StoredBlock>): Ru
   return runs;
 }
 
-function runFor(runs: Run[], segment: number, offset: number, length: number): Run {
+function runFor(
+  runs: Run[],
+  { segment, offset, length }: Omit<Run, "bytes">,
+  gapBytes: number,
+): Run {
   const run = runs.at(-1);
   if (run !== undefined && run.segment === segment) {
     const gap = offset - (run.offset + run.length);
     const merged = offset + length - run.offset;
-    if (gap >= 0 && gap <= RUN_GAP_BYTES && merged <= RUN_BYTES) {
+    if (gap >= 0 && gap <= gapBytes && merged <= RUN_BYTES) {
       run.length = merged;
       return run;
     }
