@@ -7,13 +7,10 @@ import { Prng } from "../lib/prng.ts";
 import { KIND } from "../logfs/core/log/format.ts";
 import { Exercise, expectRefusal, Misbehaviour, type Tally } from "./fs-exercise.ts";
 import { ImageSurgery, mutate, type PlacedRecord } from "./image-surgery.ts";
-import { VirtualClock } from "./sim/clock.ts";
-import { CrashHistory } from "./sim/crash-history.ts";
-import { CrashMachine, diskOf, NotFormatted } from "./sim/crash-machine.ts";
-import { CrashWorkload } from "./sim/crash-workload.ts";
+import { CrashMachine, NotFormatted } from "./sim/crash-machine.ts";
 import { SimulatedDisk } from "./sim/disk.ts";
-import { DiskImage } from "./sim/disk-image.ts";
-import { ModelFs } from "./fs-model.ts";
+import type { DiskImage } from "./sim/disk-image.ts";
+import { liveIn } from "./sim/lived-in.ts";
 
 /** Images are made once for so many seeds: living takes longer than dying. */
 const SEEDS_PER_IMAGE = 50;
@@ -26,21 +23,6 @@ const MOST_BYTES = 2 ** 24;
 export interface FuzzOutcome extends Tally {
   /** It did not even open. */
   readonly closed: number;
-}
-
-/** A file system that has lived, with everything on the platter. */
-export async function livedInImage(seed: number, operations = OPERATIONS): Promise<DiskImage> {
-  const clock = new VirtualClock();
-  const disk = diskOf(clock, new DiskImage(), { capacityBytes: 2 ** 21 });
-  const machine = await CrashMachine.format(disk, clock);
-  const history = new CrashHistory();
-  history.add({ fs: new ModelFs(), snapshots: new Map() }, machine.headSequence(), "mkfs", [1]);
-  const workload = new CrashWorkload(new Prng(seed), machine, history);
-  await workload.run(operations);
-  await machine.whenDurable();
-  const image = disk.snapshot();
-  image.settle();
-  return image;
 }
 
 /** A disk whose machine may not read for ever. */
@@ -71,7 +53,7 @@ const images = new Map<number, DiskImage>();
 /** Throws `Misbehaviour`. */
 export async function fuzzImage(seed: number): Promise<FuzzOutcome> {
   const family = Math.floor(seed / SEEDS_PER_IMAGE);
-  const pristine = images.get(family) ?? (await livedInImage(family));
+  const pristine = images.get(family) ?? (await liveIn(family, OPERATIONS)).image;
   images.set(family, pristine);
   const prng = new Prng(seed);
   const image = pristine.copy();

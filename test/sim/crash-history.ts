@@ -49,22 +49,46 @@ function linesOfModel(model: ModelFs): string[] {
 
 /** As `linesOf`, of what a file system shows. */
 export async function linesOfVfs(fs: Vfs): Promise<string[]> {
+  const { lines, refusals } = await surveyOf(fs);
+  const [refusal] = refusals;
+  if (refusal !== undefined) throw refusal.error;
+  return lines.toSorted();
+}
+
+export interface Refusal {
+  readonly path: string;
+  readonly inode: number;
+  readonly error: unknown;
+}
+
+/** What a file system shows, and what it refuses to show. */
+export async function surveyOf(fs: Vfs): Promise<{ lines: string[]; refusals: Refusal[] }> {
   const lines: string[] = [];
+  const refusals: Refusal[] = [];
   const visit = async (inode: number, path: string): Promise<void> => {
-    const { mode, links } = await fs.getattr(inode);
-    const kind = KINDS.get(mode & S_IFMT) ?? "something else";
-    const content = await contentOf(fs, inode, kind);
-    lines.push(line(path, kind, inode, links, content, await xattrsOf(fs, inode)));
-    if (kind !== "directory") return;
     const entries: { name: string; inode: number }[] = [];
-    await fs.readdir(ROOT, inode, 0, (entry) => {
-      entries.push({ name: String.fromCharCode(...entry.name), inode: entry.inode });
-      return true;
-    });
+    try {
+      const { kind, text } = await lineOf(fs, inode, path);
+      lines.push(text);
+      if (kind !== "directory") return;
+      await fs.readdir(ROOT, inode, 0, (entry) => {
+        entries.push({ name: String.fromCharCode(...entry.name), inode: entry.inode });
+        return true;
+      });
+    } catch (error) {
+      refusals.push({ path, inode, error });
+    }
     for (const entry of entries) await visit(entry.inode, `${path}/${entry.name}`);
   };
   await visit(ROOT_INODE, "");
-  return lines.toSorted();
+  return { lines, refusals };
+}
+
+async function lineOf(fs: Vfs, inode: number, path: string) {
+  const { mode, links } = await fs.getattr(inode);
+  const kind = KINDS.get(mode & S_IFMT) ?? "something else";
+  const content = await contentOf(fs, inode, kind);
+  return { kind, text: line(path, kind, inode, links, content, await xattrsOf(fs, inode)) };
 }
 
 const S_IFMT = 0o170000;
