@@ -7,6 +7,7 @@ import { randomBytes } from "node:crypto";
 import { mkdirSync, readdirSync, unlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Prng } from "../../../lib/prng.ts";
+import type { SiteStatus } from "../../../web/status-types.ts";
 import { KillLoop } from "../kill/loop.ts";
 import type { MountedStore } from "../mounted-store.ts";
 import { type Checks, type Suite, type SuiteOptions, withStore } from "../suite.ts";
@@ -44,10 +45,12 @@ async function churn(
   const expected = await listTree(cold);
   const snapshots = new Snapshots(store, hot);
   const kills = new KillLoop(store, options.seed);
+  let cleaned = 0;
   for (let round = 1; round <= rounds; round++) {
     const isWhole = await checks.check(`round ${round}`, async () => {
       for (let i = 0; i < OVERWRITES; i++) fill(hot, HOT_FILES, random);
       thin(hot, random);
+      cleaned += await cleanedSegments(store);
       await snapshots.turn(`round-${round}`);
       if (random.chance(0.5)) await killWithSnapshot(kills, snapshots, `busy-${round}`);
       else await store.remount();
@@ -56,6 +59,14 @@ async function churn(
     });
     if (!isWhole) break;
   }
+  options.log(`${cleaned} segments cleaned`);
+  checks.note("the cleaner was needed", cleaned > 0 ? "passed" : "failed", "nothing was cleaned");
+}
+
+/** Since the server started. */
+async function cleanedSegments(store: MountedStore): Promise<number> {
+  const text = await store.smfs("status", "--json", store.point);
+  return (JSON.parse(text) as SiteStatus).cleaner?.cleanedSegments ?? 0;
 }
 
 /** The snapshot is taken while the writers write, and is there after the kill. */
