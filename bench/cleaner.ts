@@ -76,6 +76,8 @@ async function measure({ capacityBytes, fills }: CleanerOptions, point: Point): 
     segmentBytes: SEGMENT_BYTES,
     nodeBytes: 16_384,
     dirtyBytes: 4 * 2 ** 20,
+    // As LFS: nothing is cleaned before space is short.
+    garbageShare: 0.9,
   });
   const file = await Overwritten.fill(world, capacityBytes, point);
   await file.overwrite(fills);
