@@ -12,9 +12,9 @@ import { Model, perform } from "./model.ts";
 const SERVER_GONE = new Set(["ECONNABORTED", "ENOTCONN"]);
 
 const [folder = "", seed = ""] = process.argv.slice(2);
-const model = Model.load(folder);
-const random = new Prng(Number(seed));
 try {
+  const model = Model.load(folder);
+  const random = new Prng(Number(seed));
   for (let number = 0; ; number++) {
     const step = model.next(random);
     perform(folder, step);
