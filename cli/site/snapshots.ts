@@ -37,10 +37,7 @@ async function remove(primary: PrimarySite, name: string, how: Forced): Promise<
   const { slot } = primary.volume.snapshots.require(name);
   const open = primary.vfs.openFilesOf(slot);
   if (open > 0 && how !== "forced") {
-    throw new SmfsError(
-      "BUSY",
-      `${open} files of snapshot ${name} are open; close them, or --force`,
-    );
+    throw new SmfsError("BUSY", `open files of ${name}: ${open}; close them, or --force`);
   }
   primary.volume.snapshots.remove(name);
   await safe(primary);
@@ -52,7 +49,7 @@ async function rollBack(site: Site, name: string, how: Forced): Promise<void> {
   primary.volume.snapshots.require(name);
   const { openHandles } = primary.fileSystem.statistics;
   if (openHandles > 0 && how !== "forced") {
-    throw new SmfsError("BUSY", `${openHandles} files are open; close them, or --force`);
+    throw new SmfsError("BUSY", `open files: ${openHandles}; close them, or --force`);
   }
   await site.whileUnmounted(async () => {
     await primary.rollBack(name);

@@ -83,7 +83,10 @@ describe.skipIf(NO_MOUNTS)(`snapshots${NO_MOUNTS === undefined ? "" : ` (${NO_MO
     const file = await open(site.at(".smfs", "snapshots", "one", "file"));
     try {
       const refused = await scene.smfs("snapshot", "rm", site.store, "one");
-      expect([refused.code, refused.errors]).toEqual([69, expect.stringContaining("1 files")]);
+      expect([refused.code, refused.errors]).toEqual([
+        69,
+        expect.stringContaining("open files of one: 1"),
+      ]);
       await scene.succeed("snapshot", "rm", site.store, "one", "--force");
       await expect(file.read(Buffer.alloc(7), 0, 7, 0)).rejects.toMatchObject({ errno: -116 });
     } finally {
@@ -101,7 +104,7 @@ describe.skipIf(NO_MOUNTS)(`snapshots${NO_MOUNTS === undefined ? "" : ` (${NO_MO
     await scene.succeed("snapshot", "create", site.store, "two");
     const file = await open(site.at("new"));
     const refused = await scene.smfs("snapshot", "rollback", site.store, "one");
-    expect([refused.code, refused.errors]).toEqual([69, expect.stringContaining("files are open")]);
+    expect([refused.code, refused.errors]).toEqual([69, expect.stringContaining("open files: 1")]);
     await file.close();
     await scene.succeed("snapshot", "rollback", `${site.store}@one`);
     expect(await digest(site.point)).toBe(before);
@@ -163,8 +166,6 @@ describe.skipIf(NO_MOUNTS)(`snapshots${NO_MOUNTS === undefined ? "" : ` (${NO_MO
     await site.umount(scene);
     expect(await look("--at", `${then.headSequence}`)).toBe("older");
     expect(await look("--at", new Date().toISOString())).toBe("newer");
-    expect(await look()).toBe("newer");
-    expect(await look("--at", "1000000")).toContain("the newest record is");
     const { commits } = JSON.parse(await scene.succeed("log", "--json", store));
     const kinds = commits.map(({ kind, name }: { kind: string; name: string }) => name ?? kind);
     expect(kinds).toEqual(expect.arrayContaining(["checkpoint", "one"]));
@@ -210,7 +211,9 @@ describe.skipIf(NO_MOUNTS)(`snapshots${NO_MOUNTS === undefined ? "" : ` (${NO_MO
 
     await rm(primary.at("last"));
     await scene.succeed("snapshot", "rollback", primary.store, "one");
-    expect(await digest(mirror.point)).toBe(before);
+    // The mirror mounts anew, which takes a moment.
+    const shown = () => digest(mirror.point).catch(String);
+    await expect.poll(shown, { timeout: 15_000 }).toBe(before);
     expect(await readFile(mirror.at("a", "one"), "utf8")).toBe("one\n");
   });
 });
