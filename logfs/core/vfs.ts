@@ -9,6 +9,8 @@
  * - Permissions are checked here, against `Caller`, whoever asks; a front-end whose kernel has
  *   checked already passes the same caller and gets the same answer.
  * - Set-id bits are cleared here, as Linux does: by chown, and by writing and truncating unless root.
+ * - Inode numbers are never used twice, and are the same at a mirror and after every mount: where a
+ *   protocol has a generation number (FUSE, NFS file handles), it is constant.
  * - An inode lives while it has links, open handles or holds. A front-end that promises its client
  *   that an inode number stays good (FUSE's lookup count) takes one `hold` and later `drop`s it.
  * - A mutating call resolves when what its sync level asks for has happened (`SyncLevel`).

@@ -5,7 +5,7 @@
 import { type ChildProcess, execFile, execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
 import { accessSync, constants, mkdirSync, mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { release, tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
@@ -27,6 +27,13 @@ export function whyNoFuse(): string | undefined {
   } catch (error) {
     return `needs /dev/fuse and python3 (${String(error)})`;
   }
+}
+
+/** Why this kernel's FUSE lacks something that came with a release; undefined when it has it. */
+export function whyKernelLacks(what: string, since: readonly [number, number]): string | undefined {
+  const [major = 0, minor = 0] = release().split(".").map(Number);
+  const isThere = major > since[0] || (major === since[0] && minor >= since[1]);
+  return isThere ? undefined : `${what} needs Linux ${since.join(".")}`;
 }
 
 /** Whom a process runs as; nobody said: as this one. */

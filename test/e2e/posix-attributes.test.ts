@@ -1,9 +1,10 @@
 /** Times, modes and extended attributes on a mount, and what of them outlives it. */
 import { spawnSync } from "node:child_process";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { TestMount, whyNoFuse } from "./fuse-mount.ts";
+import { TestMount, whyKernelLacks, whyNoFuse } from "./fuse-mount.ts";
 
 const reason = whyNoFuse();
+const noBirth = whyKernelLacks(": FUSE_STATX", [6, 6]);
 const NOBODY = { uid: 65_534, gid: 65_534 };
 const hasSetfacl = spawnSync("sh", ["-c", "command -v setfacl"]).status === 0;
 
@@ -72,7 +73,7 @@ os.close(fd); os.chdir(".."); subprocess.run("rm -r t", shell=True)`);
     expect(out).toEqual(["mc - c mc mc mc", "c mc c mc mc mc c mc - -"]);
   });
 
-  it("TheTimeOfCreationIsKept", async () => {
+  it.skipIf(noBirth !== undefined)(`TheTimeOfCreationIsKept${noBirth ?? ""}`, async () => {
     const script = `
 def btime(path):
     buffer = ctypes.create_string_buffer(256)

@@ -1,8 +1,9 @@
 /** copy_file_range(2) and O_TMPFILE on a mount: what the kernel asks, and what programs see. */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { TestMount, whyNoFuse } from "./fuse-mount.ts";
+import { TestMount, whyKernelLacks, whyNoFuse } from "./fuse-mount.ts";
 
 const reason = whyNoFuse();
+const noTmpfile = whyKernelLacks(": FUSE_TMPFILE", [6, 1]);
 const MEBIBYTE = 2 ** 20;
 
 describe.skipIf(reason !== undefined)(`copies on a mount${reason ? `: ${reason}` : ""}`, () => {
@@ -88,8 +89,10 @@ mb[100000:100005] = b"world"; print(ma[100000:100005], os.pread(b, 5, 100000), o
     expect(out).toEqual(["0 0", "200000 b'hello'", "b'hello' b'world' b'hello'"]);
   });
 
-  it("AFileWithoutANameGetsOneOrGoes", async () => {
-    const out = await mount.python(`
+  it.skipIf(noTmpfile !== undefined)(
+    `AFileWithoutANameGetsOneOrGoes${noTmpfile ?? ""}`,
+    async () => {
+      const out = await mount.python(`
 before = os.statvfs(".").f_files
 def make(flags=0): return os.open(".", os.O_TMPFILE | os.O_RDWR | flags, 0o640)
 fd = make(); os.write(fd, b"content"); s = os.fstat(fd)
@@ -106,19 +109,22 @@ for each in (fd, empty, never): os.close(each)
 os.unlink("named")
 while os.statvfs(".").f_files != before: continue # Linux lets the file system know of a close later
 `);
-    expect(out).toEqual([
-      "0 0o100640 b'content' False",
-      "0 1 b'content' EEXIST",
-      "0 1",
-      "ENOENT",
-      "ENOENT",
-    ]);
-  });
+      expect(out).toEqual([
+        "0 0o100640 b'content' False",
+        "0 1 b'content' EEXIST",
+        "0 1",
+        "ENOENT",
+        "ENOENT",
+      ]);
+    },
+  );
 
-  it("AFileWithoutANameIsGoneAfterACrash", async () => {
-    const free = "df --output=iused . | tail -1";
-    const before = await mount.shell(free);
-    const [holder] = await mount.python(`
+  it.skipIf(noTmpfile !== undefined)(
+    `AFileWithoutANameIsGoneAfterACrash${noTmpfile ?? ""}`,
+    async () => {
+      const free = "df --output=iused . | tail -1";
+      const before = await mount.shell(free);
+      const [holder] = await mount.python(`
 fds = [os.open(".", os.O_TMPFILE | os.O_RDWR) for _ in range(20)]
 for fd in fds: os.write(fd, b"x" * 100000)
 os.fsync(fds[0])
@@ -126,9 +132,10 @@ def hold():
     for fd in (1, 2): os.dup2(os.open("/dev/null", os.O_RDWR), fd)
     signal.pause()
 print(child(hold))`);
-    expect(await mount.shell(free)).not.toBe(before);
-    await mount.remount("crash");
-    process.kill(Number(holder));
-    expect(await mount.shell(free)).toBe(before);
-  });
+      expect(await mount.shell(free)).not.toBe(before);
+      await mount.remount("crash");
+      process.kill(Number(holder));
+      expect(await mount.shell(free)).toBe(before);
+    },
+  );
 });
