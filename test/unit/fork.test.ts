@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { fork } from "../../cli/fork.ts";
+import { repairCommand } from "../../cli/fsck-repair.ts";
 import { openOffline } from "../../cli/offline.ts";
 import type { PrimarySite } from "../../cli/site/primary.ts";
 import { inspectLog } from "../../logfs/core/log/inspect.ts";
@@ -144,6 +145,22 @@ describe("a fork", () => {
     ]);
     expect(await findings("child")).toEqual([]);
   });
+});
+
+test("fsck --repair finds nothing to repair in a whole fork, or in a store with gaps", async () => {
+  const parent = await mkfs("parent");
+  await fill(parent);
+  parent.volume.snapshots.take("monday");
+  await fork({ store: at("parent"), name: "monday" }, at("child"));
+  parent.volume.snapshots.remove("monday");
+  for (const file of ["a", "c"]) await write(parent, file, bytesOf(2 * MIB, 9));
+  await dropped(parent, 6);
+  const segments = parent.log.segments.map(({ segment }) => segment);
+  expect((segments.at(-1) ?? 0) - segments.length).toBeGreaterThan(1);
+  await unmount(parent);
+  const flags = { memory: 64 * MIB, deep: true, json: true } as const;
+  expect(await repairCommand(at("child"), flags)).toBe(0);
+  expect(await repairCommand(at("parent"), flags)).toBe(0);
 });
 
 describe("what cannot be forked", () => {
