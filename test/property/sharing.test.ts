@@ -7,6 +7,7 @@ import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { FALLOC_KEEP_SIZE, FALLOC_PUNCH_HOLE } from "../../logfs/core/vfs.ts";
 import { OWNERS_MAX } from "../../logfs/core/fs/sharing.ts";
+import { moveShared } from "../../logfs/core/fs/sharing-move.ts";
 import { bytesOf, expectBytes } from "../fs-world.ts";
 import { SharingWorld } from "../unit/sharing-world.ts";
 
@@ -175,6 +176,18 @@ describe("shared blocks", () => {
       expectBytes(world.read(copy, 0, world.sizeOf(copy)), before[i] as Uint8Array);
     }
     expectBytes(world.read(inode, 0, 30_000), data.subarray(0, 30_000));
+  });
+
+  test("OwnersOfMoreThanABlockHoldsAreDamage", () => {
+    const world = new SharingWorld();
+    const { inode } = newBlock(world);
+    world.copy(inode, 0, world.make(), 0, BLOCK);
+    const [block] = world.sharedBlocks();
+    if (block === undefined) throw new Error("the block is shared");
+    const short = world.stored(block).subarray(0, BLOCK - 1);
+    const move = () => world.change((transaction) => moveShared(transaction, block, short, 0));
+    expect(move).toThrow(/owners of 65536 bytes in the 65535/);
+    expect(world.flaws()).toEqual([]);
   });
 
   test("SmallStepsAreJoinedToTheBlockThatTheyCopy", () => {

@@ -203,7 +203,8 @@ export class SharingWorld {
     return [...flaws, ...empty.map((block) => `block ${block} has an item and no owner`)];
   }
 
-  private sharedBlocks(): Extent[] {
+  /** One extent of each. */
+  sharedBlocks(): Extent[] {
     const owned = this.ownerItems();
     const blocks = new Map<string, Extent>();
     for (const extent of this.extents()) {

@@ -10,6 +10,7 @@
  *    left in the old block leave its item, which goes with the last.
  */
 import { crc32c } from "../../../lib/crc32c.ts";
+import { SmfsError } from "../../../lib/errors.ts";
 import type { ItemView, Transaction } from "./api.ts";
 import { takeOut } from "./cutting.ts";
 import type { PlacedExtent } from "./extents.ts";
@@ -48,7 +49,7 @@ interface Run extends BlockRange {
 /**
  * Moves what is alive of the block from byte `from` on, or a bounded part of it; gives where that
  * part ends. Call with 0, then with what it gave, until that is `block.storedBytes`. `stored`: the
- * block's bytes, verified. A block that is not shared (any more) is left as it is.
+ * block's bytes, verified. Throws `SmfsError` DAMAGED when owners have more than that. A block that is not shared (any more) is left as it is.
  */
 export function moveShared(
   transaction: Transaction,
@@ -112,6 +113,10 @@ function runsOf(pieces: readonly Piece[]): Run[] {
 
 function moveRun(transaction: Transaction, block: BlockPlace, stored: Uint8Array, run: Run): void {
   const bytes = stored.subarray(run.from, run.to);
+  if (bytes.length < run.to - run.from) {
+    const place = `${block.segment}:${block.offset}`;
+    throw new SmfsError("DAMAGED", `owners of ${run.to} bytes in the ${stored.length} at ${place}`);
+  }
   const moved = { storedBytes: bytes.length, checksum: crc32c(bytes) };
   const body = transaction.addBody(bytes, moved.checksum);
   const owners: SharedOwner[] = [];
