@@ -84,6 +84,24 @@ describe("a log from which nothing was dropped", () => {
     ]);
   });
 
+  test("ends where a checkpoint is damaged; without the newest there is nothing", async () => {
+    const world = new PastWorld();
+    const damage = ({ segment, offset }: { segment: number; offset: number }) => {
+      world.disk.flipBit(segment, offset + 20, 1);
+    };
+    for (let i = 0; i < 4; i++) {
+      await world.write("file", `text ${i}`);
+      world.volume.checkpoint();
+    }
+    await world.remount();
+    const states = await world.states();
+    expect(states).toHaveLength(5);
+    damage(states[2] as PastState);
+    expect(await world.states()).toEqual(states.slice(0, 2));
+    damage(states[0] as PastState);
+    await expect(world.states()).rejects.toMatchObject({ code: "DAMAGED" });
+  });
+
   test("does not show what is to come", async () => {
     const world = new PastWorld();
     const moment = { sequence: world.log.head.sequence + 1 };
@@ -113,9 +131,7 @@ test("a state that lost a segment is refused, with what is left", async () => {
   const refused = world.run(stateBefore(world.log, world.checkpoint, { sequence }));
   await expect(refused).rejects.toMatchObject({
     code: "NOT_FOUND",
-    message: expect.stringMatching(
-      /dropped; nearest that are there: .*record \d+ and later/,
-    ),
+    message: expect.stringMatching(/dropped; nearest that are there: .*record \d+ and later/),
   });
   expect(await world.textAt({ sequence: newest }, "file")).toBe("new 39");
   expect(await world.textAt({ sequence: newest }, "kept")).toBe("kept");

@@ -30,12 +30,16 @@ interface Found extends Address {
   readonly checkpoint: Checkpoint;
 }
 
-/** From the newest checkpoint back. Rejects with what the log rejects that is not a lack of segments. */
+/**
+ * From the newest checkpoint back, to the first one that cannot be read: damaged, or dropped with its
+ * segment. Rejects when that is the newest.
+ */
 export async function* pastStates(log: LogReader, newest: Address): AsyncGenerator<PastState> {
   const there = new Set(log.segments.map(({ segment }) => segment));
   let later: Found | null = null;
   for (let at: Address | null = newest; at !== null && there.has(at.segment); ) {
-    const found: Found = await findCheckpoint(log, at);
+    const found: Found | null = await findCheckpoint(log, at).catch(endUnless(later === null));
+    if (found === null) return;
     if (isWhole(found.checkpoint, there)) {
       const { segment, offset, sequence, timeMicros } = found;
       const untilSequence = later === null ? log.head.sequence : reach(found, later, log.segments);
@@ -46,12 +50,18 @@ export async function* pastStates(log: LogReader, newest: Address): AsyncGenerat
   }
 }
 
-/** Addresses only fall, so that damage cannot lead in a circle. */
+function endUnless(isNeeded: boolean): (error: unknown) => null {
+  return (error) => {
+    if (isNeeded || !(error instanceof SmfsError)) throw error;
+    return null;
+  };
+}
+
+/** Addresses only fall, so that bytes made to deceive cannot lead in a circle. */
 function earlier({ segment, offset, checkpoint: { previous } }: Found): Address | null {
   if (previous === null) return null;
   const { segment: before, offset: beforeOffset } = previous;
-  if (before < segment || (before === segment && beforeOffset < offset)) return previous;
-  throw new SmfsError("DAMAGED", `the checkpoint at ${segment}:${offset} names one behind it`);
+  return before < segment || (before === segment && beforeOffset < offset) ? previous : null;
 }
 
 function isWhole({ live }: Checkpoint, there: ReadonlySet<number>): boolean {
