@@ -11,6 +11,7 @@ import { messageOf } from "../../../lib/errors.ts";
 import type { Address, LogReader } from "../log/api.ts";
 import type { CheckTotals, Findings } from "./check-findings.ts";
 import { isBoundaryFailure } from "./check-walk.ts";
+import type { SharedOwner } from "./items.ts";
 import { readLog } from "./reading-log.ts";
 
 /** Bytes that an item refers to, to be read and compared with their checksum. */
@@ -21,10 +22,19 @@ export interface StoredBlock extends Address {
   /** Bytes of the file that the item has there; for an attribute's value both are 0. */
   readonly fileOffset: number;
   readonly fileBytes: number;
+  /** Bytes of the block before the part used. */
+  readonly skip: number;
+}
+
+/** A block that extents of several owners (`sharing.ts`) point into. */
+export interface BlockInUse extends Address {
+  /** A snapshot's name; null: the active tree. */
+  readonly tree: string | null;
+  readonly owners: readonly SharedOwner[];
 }
 
 /** Of the arrays below, for one block, and of the order that sorting needs. */
-const BLOCK_ENTRY_BYTES = 4 * 6 + 8 * 2 + 4;
+const BLOCK_ENTRY_BYTES = 4 * 7 + 8 * 2 + 4;
 const MIN_BLOCKS = 64;
 /** One read, at most. */
 const READ_BYTES = 4 * 2 ** 20;
@@ -46,6 +56,7 @@ export class BlockQueue {
   private readonly checksums: Uint32Array;
   private readonly fileBytes: Uint32Array;
   private readonly trees: Uint32Array;
+  private readonly skips: Uint32Array;
   private readonly inodes: Float64Array;
   private readonly fileOffsets: Float64Array;
   /** Names of the trees that blocks were collected from; the number in `trees` is an index. */
@@ -61,6 +72,7 @@ export class BlockQueue {
     this.checksums = new Uint32Array(capacity);
     this.fileBytes = new Uint32Array(capacity);
     this.trees = new Uint32Array(capacity);
+    this.skips = new Uint32Array(capacity);
     this.inodes = new Float64Array(capacity);
     this.fileOffsets = new Float64Array(capacity);
   }
@@ -82,6 +94,7 @@ export class BlockQueue {
     this.lengths[at] = block.length;
     this.checksums[at] = block.checksum;
     this.fileBytes[at] = block.fileBytes;
+    this.skips[at] = block.skip;
     this.inodes[at] = block.inode;
     this.fileOffsets[at] = block.fileOffset;
     this.trees[at] = this.treeNames.length - 1;
@@ -100,6 +113,34 @@ export class BlockQueue {
       await this.verifyRun(log, order.subarray(first, behind), findings, totals);
       onProgress();
       first = behind;
+    }
+  }
+
+  /** Blocks that more than one owner of a tree points into, in order of addresses. */
+  *inUseByMany(): Generator<BlockInUse> {
+    const order = this.order();
+    for (let first = 0; first < order.length; ) {
+      const at = this.block(order[first] as number);
+      let behind = first + 1;
+      while (behind < order.length && isSamePlace(at, this.block(order[behind] as number)))
+        behind++;
+      if (behind - first > 1) yield* this.manyOwners(at, order.subarray(first, behind));
+      first = behind;
+    }
+  }
+
+  private *manyOwners(at: Address, group: Uint32Array): Generator<BlockInUse> {
+    const { segment, offset } = at;
+    for (const tree of new Set(Array.from(group, (index) => this.trees[index] as number))) {
+      const owners = new Map<string, SharedOwner>();
+      for (const index of group) {
+        const { inode, fileOffset, fileBytes, skip } = this.block(index);
+        if (this.trees[index] !== tree || fileBytes === 0) continue;
+        const start = fileOffset - skip;
+        owners.set(`${inode} ${start}`, { inode, start });
+      }
+      const name = this.treeNames[tree] ?? null;
+      if (owners.size > 1) yield { segment, offset, tree: name, owners: [...owners.values()] };
     }
   }
 
@@ -171,6 +212,7 @@ export class BlockQueue {
       inode: this.inodes[index] as number,
       fileOffset: this.fileOffsets[index] as number,
       fileBytes: this.fileBytes[index] as number,
+      skip: this.skips[index] as number,
     };
   }
 
@@ -194,8 +236,9 @@ export class BlockQueue {
   }
 
   private arrays(): (Uint32Array | Float64Array)[] {
-    const { segments, offsets, lengths, checksums, fileBytes, trees, inodes, fileOffsets } = this;
-    return [segments, offsets, lengths, checksums, fileBytes, trees, inodes, fileOffsets];
+    const { segments, offsets, lengths, checksums, fileBytes, trees, skips } = this;
+    const { inodes, fileOffsets } = this;
+    return [segments, offsets, lengths, checksums, fileBytes, trees, skips, inodes, fileOffsets];
   }
 }
 
@@ -222,9 +265,12 @@ async function tryRead(
   }
 }
 
+function isSamePlace(a: Address, b: Address): boolean {
+  return a.segment === b.segment && a.offset === b.offset;
+}
+
 function sameBlock(a: StoredBlock, b: StoredBlock): boolean {
-  const isSamePlace = a.segment === b.segment && a.offset === b.offset;
-  return isSamePlace && a.length === b.length && a.checksum === b.checksum;
+  return isSamePlace(a, b) && a.length === b.length && a.checksum === b.checksum;
 }
 
 function isBefore(a: Address, b: Address): boolean {

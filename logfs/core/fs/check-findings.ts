@@ -1,5 +1,6 @@
 /** What a check found: a bounded list, and how much there was in all. */
 import type { Address } from "../log/api.ts";
+import type { SharedOwner } from "./items.ts";
 
 /** What is wrong, as a stable word for programs. Repair acts on it (`repair-fixes.ts`). */
 export type Problem =
@@ -51,6 +52,8 @@ export interface Details {
   readonly range?: { readonly from: number; readonly to: number } | null;
   /** The inode at the other end; for "links" how many there are. */
   readonly subject?: number | null;
+  /** Of a shared block whose item does not list all of them: who has a piece of it. */
+  readonly owners?: readonly SharedOwner[] | null;
   /** The item that is wrong. */
   readonly key?: { readonly high: number; readonly low: number } | null;
 }
@@ -128,12 +131,13 @@ export class Findings {
     problem: Problem,
     inode: number | null,
     what: string,
-    { address = null, range = null, subject = null, key = null }: Details,
+    details: Details,
   ): void {
     if (this.list.length >= this.limit) return;
     const { snapshot } = this;
+    const { address = null, range = null, subject = null, key = null, owners = null } = details;
     const about = { severity, problem, inode, snapshot, path: null };
-    this.list.push({ ...about, what, address, range, subject, key });
+    this.list.push({ ...about, what, address, range, subject, key, owners });
   }
 }
 

@@ -277,12 +277,13 @@ function* blocksOf(leaf: Node): Generator<StoredBlock> {
     if (kindOf(high) === ITEM.extent) {
       const extent = decoded(() => decodeExtent(leaf.valueAt(i)));
       if (extent === null || extent.storedBytes > BLOCK_BYTES) continue;
-      const { segment, offset, storedBytes: length, checksum, length: fileBytes } = extent;
+      const { segment, offset, storedBytes: length, checksum, length: fileBytes, skip } = extent;
       const fileOffset = leaf.lows[i] as number;
-      yield { segment, offset, length, checksum, inode, fileOffset, fileBytes };
+      yield { segment, offset, length, checksum, inode, fileOffset, fileBytes, skip };
     } else if (kindOf(high) === ITEM.xattr) {
       const value = decoded(() => decodeXattr(leaf.valueAt(i)))?.value;
-      if (value?.kind === "located") yield { ...value, inode, fileOffset: 0, fileBytes: 0 };
+      if (value?.kind === "located")
+        yield { ...value, inode, fileOffset: 0, fileBytes: 0, skip: 0 };
     }
   }
 }

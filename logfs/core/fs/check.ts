@@ -11,7 +11,7 @@
 import { messageOf } from "../../../lib/errors.ts";
 import type { Address, LogReader, SegmentInfo } from "../log/api.ts";
 import { NodeCache } from "./cache.ts";
-import { BlockQueue } from "./check-blocks.ts";
+import { type BlockInUse, BlockQueue } from "./check-blocks.ts";
 import {
   type CheckTotals,
   DEFAULT_MAX_FINDINGS,
@@ -28,8 +28,10 @@ import {
   snapshotTree,
 } from "./check-tree.ts";
 import { isBoundaryFailure } from "./check-walk.ts";
+import { sharedKey } from "./items.ts";
 import type { LiveBytes } from "./live-bytes.ts";
 import { Replica } from "./replica.ts";
+import { isSameOwner, ownersOf } from "./sharing.ts";
 import type { VolumeState } from "./state.ts";
 import { checkpointSequence } from "./volume-open.ts";
 import { DEFAULT_LIMITS } from "./volume.ts";
@@ -208,6 +210,9 @@ class Check {
   /** Gives the queue of the blocks that did not fit, collected from all trees; null for none. */
   private async verify(blocks: BlockQueue): Promise<BlockQueue | null> {
     await blocks.verify(this.log, this.findings, this.totals, () => this.progress());
+    for (const block of blocks.inUseByMany()) {
+      if (block.tree === null) await this.checkOwners(block);
+    }
     if (blocks.end.segment === Infinity) return null;
     const rest = new BlockQueue(this.memoryBytes, blocks.end);
     await this.checkOf(activeTree(this.state), null).collect(rest);
@@ -216,6 +221,18 @@ class Check {
       await this.checkOf(tree, null).collect(rest);
     }
     return rest;
+  }
+
+  /** Whoever points into a block that others point into, too, is listed: else its bytes may be freed. */
+  private async checkOwners({ segment, offset, owners }: BlockInUse): Promise<void> {
+    const { tree } = this.state;
+    const listed = await this.replica.runner.run(() => ownersOf(tree, segment, offset));
+    const missing = owners.filter((owner) => !listed.some((one) => isSameOwner(one, owner)));
+    for (const { inode } of missing) {
+      const text = "has a piece of a block of several owners, and is not listed as one";
+      const key = { high: sharedKey(segment), low: offset };
+      this.findings.error("shared", inode, text, { address: { segment, offset }, key, owners });
+    }
   }
 
   private progress(): void {

@@ -6,7 +6,15 @@
 import { ROOT_INODE, type Timestamp } from "../vfs.ts";
 import type { Transaction } from "./api.ts";
 import type { Finding, Problem } from "./check-findings.ts";
-import { inodeOf, ITEM, keyOf, kindOf, LOW_END, sharedSegmentOf } from "./items.ts";
+import {
+  inodeOf,
+  ITEM,
+  keyOf,
+  kindOf,
+  LOW_END,
+  type SharedOwner,
+  sharedSegmentOf,
+} from "./items.ts";
 import {
   agreeOnOrphan,
   agreeOnTruncation,
@@ -70,7 +78,7 @@ export function fix(transaction: Transaction, finding: Finding, context: FixCont
     case "extent-range":
     case "extent-overlap":
     case "shared":
-      return key === null ? NOTHING : fixItem(transaction, problem, key);
+      return key === null ? NOTHING : fixItem(transaction, problem, key, finding.owners ?? []);
     case "unreachable":
     case "unlinked":
     case "orphan":
@@ -114,6 +122,7 @@ function fixItem(
   transaction: Transaction,
   problem: ItemProblem,
   key: NonNullable<Finding["key"]>,
+  owners: readonly SharedOwner[],
 ): string {
   const { high, low } = key;
   const inode = inodeOf(high);
@@ -132,7 +141,7 @@ function fixItem(
       separateExtents(transaction, inode, low);
       return "the extent before it ends there";
     case "shared":
-      correctOwners(transaction, sharedSegmentOf(high) ?? 0, key);
+      correctOwners(transaction, sharedSegmentOf(high) ?? 0, key, owners);
       return "owners corrected";
   }
 }

@@ -17,13 +17,14 @@ import {
   LOW_END,
   newInode,
   ORPHANS,
+  type SharedOwner,
   TRUNCATIONS,
 } from "./items.ts";
 import { S_IFDIR, S_IFLNK, S_IFREG } from "./modes.ts";
 import { freeSlot, hashName, BUCKET_SLOTS } from "./names.ts";
 import { freeXattr } from "./removal.ts";
 import { attributesOf, recount } from "./repair-names.ts";
-import { isPiece, storeOwners, visitOwner } from "./sharing.ts";
+import { isPiece, isSameOwner, storeOwners, visitOwner } from "./sharing.ts";
 import { BATCH_ITEMS, isTruncating } from "./truncation.ts";
 
 const XATTR_SEED = 0;
@@ -179,12 +180,18 @@ export function moveXattr(transaction: Transaction, inode: number, low: number):
   transaction.put(high, freeSlot(transaction, high, bucket), item);
 }
 
-/** Listed are the owners that have a piece of the block, and each is marked as sharing. */
-export function correctOwners(transaction: Transaction, segment: number, key: KeyLike): void {
+/** Listed are the owners that have a piece of the block, those `found` too; each is marked as sharing. */
+export function correctOwners(
+  transaction: Transaction,
+  segment: number,
+  key: KeyLike,
+  found: readonly SharedOwner[],
+): void {
   const value = transaction.get(key.high, key.low);
-  if (value === undefined) return;
+  const listed = value === undefined ? [] : decodeOwners(value);
+  const unlisted = found.filter((owner) => !listed.some((one) => isSameOwner(one, owner)));
   const block = { segment, offset: key.low, storedBytes: BLOCK_BYTES };
-  const owners = decodeOwners(value).filter((owner) => {
+  const owners = [...listed, ...unlisted].filter((owner) => {
     let hasPiece = false;
     visitOwner(transaction, owner, { from: 0, to: BLOCK_BYTES }, (extent) => {
       hasPiece = isPiece(extent, block, owner);

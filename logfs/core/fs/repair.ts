@@ -207,6 +207,7 @@ class Repair {
     const volume = new TreeVolume(log, state, environment, { records: 0, bytes: 0 });
     if (wasBridged || rebuilt.isChanged) this.checkpoint(state);
     await this.fixAll(volume, state);
+    if (options.depth === "data") await this.fixOwners(volume, state);
     if (options.damagedData === "zero") await this.zeroAll(volume);
     volume.checkpoint();
     await this.correctCounts(state);
@@ -221,6 +222,16 @@ class Repair {
       if (due.length === 0) return;
       for (const finding of due) await this.fixOne(volume, state, finding);
     }
+  }
+
+  /** What only a check of all data sees: owners of blocks that no item lists. */
+  private async fixOwners(volume: TreeVolume, state: VolumeState): Promise<void> {
+    const { findings } = await this.check("data");
+    const unlisted = findings.filter(
+      ({ owners, snapshot }) => owners !== null && snapshot === null,
+    );
+    for (const finding of unlisted) await this.fixOne(volume, state, finding);
+    if (unlisted.length > 0) await this.fixAll(volume, state);
   }
 
   private isWorthATry(finding: Finding): boolean {
