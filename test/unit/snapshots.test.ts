@@ -5,7 +5,12 @@ import { KeptSnapshots } from "../../logfs/core/fs/kept.ts";
 import { LiveBytes } from "../../logfs/core/fs/live-bytes.ts";
 import { SegmentSet } from "../../logfs/core/fs/segment-set.ts";
 import { MAX_SNAPSHOTS } from "../../logfs/core/fs/snapshot.ts";
-import { linesOf, VolumeWorld } from "./volume-world.ts";
+import { VolumeFollower } from "../../logfs/core/fs/follower.ts";
+import { openVolume } from "../../logfs/core/fs/volume-open.ts";
+import type { RawRecord } from "../../logfs/core/log/api.ts";
+import { Log } from "../../logfs/core/log/log.ts";
+import { SimulatedDisk } from "../sim/disk.ts";
+import { linesOf, LOG_ID, VolumeWorld } from "./volume-world.ts";
 
 const value = (fill: number, length = 40): Uint8Array => new Uint8Array(length).fill(fill);
 
@@ -139,6 +144,32 @@ test("after a rollback no inode number is given a second time", async () => {
   const third = await allocate();
   expect([first.value, second.value, third.value]).toEqual([2, 3, 4]);
 });
+
+test("a follower has the quota of its primary, and keeps it when it is opened for writing", async () => {
+  const world = await filled(3);
+  const quota = { bytes: 1000, inodes: 5 };
+  world.volume.setQuota(quota);
+  const disk = new SimulatedDisk(world.clock.schedule);
+  const log = Log.create(disk, { logId: LOG_ID, ...world.logOptions }, world.clock);
+  const follower = new VolumeFollower(log, world.environment, 1);
+  for (const { bytes } of await world.finish(recordsOf(world.log))) log.appendRaw(bytes);
+  await world.finish(follower.settled());
+  expect(follower.statistics.quota).toEqual(quota);
+  await world.finish(follower.close());
+  const checkpoint = log.checkpoint ?? { segment: 0, offset: 0 };
+  const promoted = await world.finish(openVolume(log, checkpoint, world.environment));
+  const grow = () => promoted.change((t) => t.adjust({ inodes: 6 }));
+  expect(grow).toThrow("EDQUOT");
+});
+
+function recordsOf(log: Log): Promise<RawRecord[]> {
+  return new Promise((resolve, reject) => {
+    log.readRecords(1, 2 ** 20, (error, records) => {
+      if (error === null) resolve(records);
+      else reject(error);
+    });
+  });
+}
 
 test("the age of a segment's data is that of its youngest, and survives", async () => {
   const world = new VolumeWorld();
