@@ -146,7 +146,8 @@ class SparseFile implements Subject {
   }
 
   async look(n: number): Promise<void> {
-    const [piece] = await this.fs.read(this.handle, offsetOf(n), BLOCK.length);
+    const read = this.fs.read(this.handle, offsetOf(n), BLOCK.length);
+    const [piece] = read instanceof Promise ? await read : read;
     if (piece?.[0] !== BLOCK[0]) throw new Error(`block ${n} is not what was written`);
   }
 

@@ -43,7 +43,8 @@ export class VfsFiles implements TreeReader, TreeWriter {
     try {
       for (let at = 0; at < size; ) {
         const start = at;
-        for (const piece of await this.vfs.read(handle, at, CHUNK_BYTES)) {
+        const read = this.vfs.read(handle, at, CHUNK_BYTES);
+        for (const piece of read instanceof Promise ? await read : read) {
           content.set(piece, at);
           at += piece.length;
         }

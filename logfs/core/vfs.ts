@@ -196,7 +196,8 @@ export interface Vfs {
   release(handle: number): MaybePromise<void>;
   /**
    * At most `length` bytes from `offset`; fewer only at the end of the file. The pieces, in order,
-   * belong to the caller only until the next call of any method: send or copy them at once.
+   * belong to the caller only until the next call of any method: send or copy them at once, without
+   * waiting for anything in between, not even for an answer that is there already.
    */
   read(handle: number, offset: number, length: number): MaybePromise<Uint8Array[]>;
   /** `data` is not kept after the call returns (before its promise resolves). All of it is written, or an error. */

@@ -11,6 +11,7 @@ import {
   FALLOC_PUNCH_HOLE,
   FALLOC_ZERO_RANGE,
   type MaybePromise,
+  ROOT_INODE,
 } from "../../logfs/core/vfs.ts";
 import {
   APPEND,
@@ -122,6 +123,23 @@ function halfCached({ volume }: FsWorld): { now: number; late: number } {
   return reads;
 }
 
+/** The tree answers later, the data at once, into memory given. */
+function withNodesLate({ volume }: FsWorld): { late: boolean; memory: number } {
+  const given = { late: true, memory: 0 };
+  const view = volume.view.bind(volume);
+  volume.view = (operation) =>
+    given.late ? Promise.resolve().then(() => view(operation)) : view(operation);
+  const readBlock = volume.readBlock.bind(volume);
+  volume.readBlock = (segment, offset, length, into) => {
+    const bytes = readBlock(segment, offset, length) as Uint8Array;
+    if (into === undefined) return bytes;
+    given.memory++;
+    into.set(bytes);
+    return into.subarray(0, length);
+  };
+  return given;
+}
+
 describe("writing and reading", () => {
   test("BlocksThatComeAtOnceAndLaterMakeOneRead", async () => {
     const file = await OneFile.make();
@@ -135,6 +153,29 @@ describe("writing and reading", () => {
     for (let time = 0; time < 3; time++) expect(await file.read(0, 35_000)).toEqual(expected);
     expect(reads.now).toBeGreaterThan(3);
     expect(reads.late).toBeGreaterThan(3);
+  });
+
+  test("ReadsThatComeLaterDoNotShareMemory", async () => {
+    const world = new FsWorld();
+    const files = [];
+    for (const n of [0, 1, 2, 3]) {
+      const content = bytesOf(20_000, n);
+      const made = world.fs.create(ROOT, ROOT_INODE, name(`f${n}`), 0o644, true, READ_WRITE);
+      const { handle } = await world.run(made);
+      await world.run(world.fs.write(handle, 0, content, "none"));
+      files.push({ handle, content });
+    }
+    const given = withNodesLate(world);
+    const reads = files.map(({ handle }) => world.fs.read(handle, 0, 20_000));
+    const pieces = await world.run(Promise.all(reads));
+    for (const [i, { content }] of files.entries()) {
+      expectBytes(concatBytes(pieces[i] ?? []), content);
+    }
+    // Those that are answered at once do: or this would show nothing.
+    expect(given.memory).toBe(0);
+    given.late = false;
+    for (const { handle } of files) void world.fs.read(handle, 0, 20_000);
+    expect(given.memory).toBe(files.length);
   });
 
   test("AFreshFileGivesNothing", async () => {

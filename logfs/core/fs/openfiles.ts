@@ -25,7 +25,7 @@ import { chain } from "./maybe.ts";
 import { makeUnnamed, type Naming } from "./namespace.ts";
 import { checkOpen, createFile, type Creation, openAndTruncate } from "./opening.ts";
 import { planAgain } from "./plan-again.ts";
-import { executeRead, planRead, type ReadPlan } from "./reading.ts";
+import { executeRead, planRead } from "./reading.ts";
 import type { FsCounters } from "./statistics.ts";
 import { PENDING, type Pending } from "./truncation.ts";
 import type { UsedInodes } from "./used.ts";
@@ -144,12 +144,17 @@ export class OpenFiles {
     length: number,
     before: Uint8Array[],
   ): MaybePromise<Uint8Array[]> {
+    // What is answered later must not stand in memory that a read in between uses again.
+    let scratch = this.scratchFor(before);
     const part = planAgain(() => {
       const plan = this.volume.view((view) => planRead(view, inode, offset, length));
-      return chain(plan, (planned) =>
-        chain(this.execute(planned, before), (pieces) => ({ planned, pieces })),
-      );
+      return chain(plan, (planned) => {
+        const memory = planned.next === undefined ? scratch : undefined;
+        const read = executeRead(this.volume, planned, this.counters, memory);
+        return chain(read, (pieces) => ({ planned, pieces }));
+      });
     });
+    scratch = undefined;
     return chain(part, ({ planned: { next }, pieces }) => {
       const all = before.length === 0 ? pieces : before.concat(pieces);
       return next === undefined ? all : this.readFrom(inode, next, offset + length - next, all);
@@ -157,10 +162,10 @@ export class OpenFiles {
   }
 
   /** Only a read of one plan may leave its bytes in memory that the next one uses. */
-  private execute(plan: ReadPlan, before: readonly Uint8Array[]): MaybePromise<Uint8Array[]> {
-    const isWhole = before.length === 0 && plan.next === undefined;
-    if (isWhole) this.scratch ??= new Uint8Array(SCRATCH_BYTES);
-    return executeRead(this.volume, plan, this.counters, isWhole ? this.scratch : undefined);
+  private scratchFor(before: readonly Uint8Array[]): Uint8Array | undefined {
+    if (before.length > 0) return undefined;
+    this.scratch ??= new Uint8Array(SCRATCH_BYTES);
+    return this.scratch;
   }
 
   write(handle: number, offset: number, data: Uint8Array, sync: SyncRequest): MaybePromise<number> {
