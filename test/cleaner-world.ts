@@ -11,6 +11,7 @@ import { initialise } from "../logfs/core/fs/inodes.ts";
 import { Reaper } from "../logfs/core/fs/reaper.ts";
 import type { TreeVolume, VolumeEnvironment } from "../logfs/core/fs/volume.ts";
 import { formatVolume, openVolume } from "../logfs/core/fs/volume-open.ts";
+import type { RawRecord } from "../logfs/core/log/api.ts";
 import { Log } from "../logfs/core/log/log.ts";
 import type { MaybePromise } from "../logfs/core/vfs.ts";
 import { toErrno } from "../lib/errors.ts";
@@ -31,7 +32,7 @@ export interface CleanerWorldOptions {
   readonly dirtyBytes?: number;
 }
 
-const LOG_ID = Uint8Array.from({ length: 16 }, (_, i) => i + 1);
+export const LOG_ID = Uint8Array.from({ length: 16 }, (_, i) => i + 1);
 const VOLUME_ID = new Uint8Array(16).fill(9);
 const DIRTY_BYTES = 256 * 1024;
 
@@ -40,6 +41,8 @@ export class CleanerWorld {
   readonly disk: SimulatedDisk;
   /** Why the copy cannot be reached; null: it has everything as soon as it is durable here. */
   away: string | null = null;
+  /** A real copy, when there is one. */
+  mirror: { readonly durableSequence: number } | null = null;
   readonly troubles: string[] = [];
   log: Log;
   volume: TreeVolume;
@@ -105,6 +108,8 @@ export class CleanerWorld {
     const { log } = this;
     log.subscribe(() => this.reap());
     return new Reaper(log, () => {
+      const { mirror } = this;
+      if (mirror !== null) return Math.min(mirror.durableSequence, log.durableSequence);
       if (this.away === null) this.agreedSequence = log.durableSequence;
       return this.agreedSequence;
     });
@@ -141,11 +146,16 @@ export class CleanerWorld {
     return new FileSystem(gated, { wait: () => undefined });
   }
 
+  /** Something may be durable at the copy that was not. */
+  progress(): void {
+    this.reap();
+    this.cleaner.handleProgress();
+  }
+
   /** The mirror is away, or back. */
   setAway(reason: string | null): void {
     this.away = reason;
-    this.reap();
-    this.cleaner.handleProgress();
+    this.progress();
   }
 
   /** The power goes now; what was not synced is kept or lost as `seed` says. */
@@ -213,8 +223,30 @@ export class CleanerWorld {
     }
   }
 
-  async read(handle: number, offset: number, length: number): Promise<Uint8Array> {
-    return concatBytes(await this.run(this.fs.read(handle, offset, length)));
+  read(handle: number, offset: number, length: number): Promise<Uint8Array> {
+    return this.readFrom(this.fs, handle, offset, length);
+  }
+
+  async readFrom(
+    fs: FileSystem,
+    handle: number,
+    offset: number,
+    length: number,
+  ): Promise<Uint8Array> {
+    return concatBytes(await this.run(fs.read(handle, offset, length)));
+  }
+
+  /** Records of the log from `sequence` on. */
+  records(sequence: number): Promise<RawRecord[]> {
+    const { log } = this;
+    return this.run(
+      new Promise<RawRecord[]>((resolve, reject) => {
+        log.readRecords(sequence, 65_536, (error, found) => {
+          if (error === null) resolve(found.map((one) => ({ ...one, bytes: one.bytes.slice() })));
+          else reject(error);
+        });
+      }),
+    );
   }
 
   async open(file: string): Promise<number> {
