@@ -15,7 +15,7 @@ import { systemTime } from "../sys/time.ts";
 import { name, READ_WRITE, ROOT } from "./fs-world.ts";
 import { readAll } from "./sim/workload.ts";
 
-const SILENT = { debug: vi.fn(), info: vi.fn(), warn: vi.fn(), error: vi.fn() };
+export const SILENT = { debug: vi.fn(), info: vi.fn(), warn: vi.fn(), error: vi.fn() };
 /** Bytes of one write. */
 const WRITE_BYTES = 2 ** 20;
 

@@ -1,17 +1,19 @@
 /** Forks on a real disk, without mounts: two stores that share files and must never notice. */
-import { existsSync, mkdtempSync, readdirSync, rmSync, statSync } from "node:fs";
+import { cpSync, existsSync, mkdtempSync, readdirSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { configFrom } from "../../cli/config.ts";
 import { fork } from "../../cli/fork.ts";
 import { repairCommand } from "../../cli/fsck-repair.ts";
 import { openOffline } from "../../cli/offline.ts";
+import { MirrorSite } from "../../cli/site/mirror.ts";
 import type { PrimarySite } from "../../cli/site/primary.ts";
 import { inspectLog } from "../../logfs/core/log/inspect.ts";
 import { StoreRegistry } from "../../logfs/log/registry.ts";
 import { FileSegmentStore } from "../../logfs/log/store.ts";
 import { systemTime } from "../../sys/time.ts";
-import { digests, type Digests, durable, ForkWorld, write } from "../fork-world.ts";
+import { digests, type Digests, durable, ForkWorld, SILENT, write } from "../fork-world.ts";
 import { bytesOf, name, ROOT } from "../fs-world.ts";
 
 const MIB = 2 ** 20;
@@ -125,6 +127,34 @@ describe("a fork", () => {
     rmSync(at("child"), { recursive: true });
     expect(await findings("grandchild")).toEqual([]);
     expect(await digests(await mount("grandchild"))).toEqual(before);
+  });
+
+  test("can be made at the mirror, while its log grows", async () => {
+    const parent = await mkfs("parent");
+    const before = await fill(parent);
+    parent.volume.snapshots.take("monday");
+    await durable(parent);
+    cpSync(at("parent"), at("mirror"), { recursive: true });
+    StoreRegistry.open(at("mirror")).adoptAsMirror();
+    const site = await MirrorSite.open(
+      StoreRegistry.open(at("mirror")),
+      configFrom({}, at("mirror")),
+      systemTime,
+      SILENT,
+      () => {},
+    );
+    await fork({ store: at("mirror"), name: "monday" }, at("child"));
+    await write(parent, "later", bytesOf(MIB));
+    parent.log.readRecords((site.log?.head.sequence ?? 0) + 1, MIB, (_error, records) => {
+      for (const { bytes } of records) site.log?.appendRaw(bytes);
+    });
+    await site.close();
+    const child = await mount("child");
+    expect(await digests(child)).toEqual(before);
+    await unmount(child);
+    await unmount(parent);
+    expect(await findings("child")).toEqual([]);
+    expect(await findings("mirror")).toEqual([]);
   });
 
   test("of a snapshot in the segment that is written to leaves that segment alone", async () => {
