@@ -8,10 +8,12 @@ import type { CheckReport } from "../logfs/core/fs/check.ts";
 import { type RepairOptions, repairStore } from "../logfs/core/fs/repair.ts";
 import { type RepairAction, RepairReport } from "../logfs/core/fs/repair-report.ts";
 import type { SegmentStore } from "../logfs/core/log/api.ts";
+import type { DoomedTail } from "../logfs/core/log/recovery.ts";
 import { ShadowStore } from "../logfs/core/log/shadow.ts";
 import { type LogPlacement, StoreRegistry } from "../logfs/log/registry.ts";
 import { FileSegmentStore } from "../logfs/log/store.ts";
 import { systemTime } from "../sys/time.ts";
+import { keepDamagedTail } from "./damaged-tail.ts";
 import { FSCK_EXIT } from "./exit.ts";
 import { jsonOf, linesOf } from "./fsck-report.ts";
 import { openOffline } from "./offline.ts";
@@ -39,7 +41,10 @@ export async function repairCommand(path: string, flags: RepairFlags): Promise<n
     if (!flags.json) process.stdout.write(lineOf(action, flags));
   });
   try {
-    const options = repairOptions(registry, placement, mirror?.store ?? null, flags);
+    const beforeCut = (tail: DoomedTail): void => {
+      if (!flags.dryRun) keepDamagedTail(registry, store, tail, null);
+    };
+    const options = repairOptions(registry, placement, mirror?.store ?? null, flags, beforeCut);
     const onProgress = (step: string, share: number): void => progress.show(share, () => step);
     const check = await repairStore(store, { ...options, onProgress }, systemTime, report);
     progress.end();
@@ -57,11 +62,19 @@ function repairOptions(
   { id, segmentBytes, maxRecordBytes, ancestors }: LogPlacement,
   mirror: SegmentStore | null,
   flags: RepairFlags,
+  beforeCut: (tail: DoomedTail) => void,
 ): RepairOptions {
   const follower = registry.role === "mirror";
   const mayAppend = !follower && registry.fencedBy === null;
   return {
-    log: { segmentBytes, maxRecordBytes, ancestors, writerId: registry.storeId, follower },
+    log: {
+      segmentBytes,
+      maxRecordBytes,
+      ancestors,
+      writerId: registry.storeId,
+      follower,
+      beforeCut,
+    },
     logId: id,
     term: registry.term,
     extent: mayAppend ? "everything" : "patch",
