@@ -19,13 +19,24 @@ export function keepDamagedTail(
   tail: DoomedTail,
   logger: Pick<Logger, "warn"> | null,
 ): void {
-  for (const part of tail.parts) {
-    const end = endOfWritten(store, part);
-    if (end === part.offset) continue;
-    const file = keepPart(registry, store, part, end);
+  for (const file of keepParts(registry, store, tail.parts)) {
     logger?.warn({ file, behind: tail.keptSequence }, "the damaged end of the log is kept aside");
   }
   registry.noteLoss(tail.lostSequence);
+}
+
+/** Copies what stands from these addresses to the ends of their files; gives the names of the copies. */
+export function keepParts(
+  registry: StoreRegistry,
+  store: SegmentStore,
+  parts: readonly Address[],
+): string[] {
+  const files: string[] = [];
+  for (const part of parts) {
+    const end = endOfWritten(store, part);
+    if (end > part.offset) files.push(keepPart(registry, store, part, end));
+  }
+  return files;
 }
 
 /** Offset behind the last piece that is not all zeros: allocated space need not be kept. */

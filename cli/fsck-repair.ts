@@ -13,7 +13,7 @@ import { ShadowStore } from "../logfs/core/log/shadow.ts";
 import { type LogPlacement, StoreRegistry } from "../logfs/log/registry.ts";
 import { FileSegmentStore } from "../logfs/log/store.ts";
 import { systemTime } from "../sys/time.ts";
-import { keepDamagedTail } from "./damaged-tail.ts";
+import { keepDamagedTail, keepParts } from "./damaged-tail.ts";
 import { FSCK_EXIT } from "./exit.ts";
 import { jsonOf, linesOf } from "./fsck-report.ts";
 import { openOffline } from "./offline.ts";
@@ -41,10 +41,8 @@ export async function repairCommand(path: string, flags: RepairFlags): Promise<n
     if (!flags.json) process.stdout.write(lineOf(action, flags));
   });
   try {
-    const beforeCut = (tail: DoomedTail): void => {
-      if (!flags.dryRun) keepDamagedTail(registry, store, tail, null);
-    };
-    const options = repairOptions(registry, placement, mirror?.store ?? null, flags, beforeCut);
+    const keeper = flags.dryRun ? NOTHING_TO_KEEP : keeperOf(registry, store);
+    const options = repairOptions(registry, placement, mirror?.store ?? null, flags, keeper);
     const onProgress = (step: string, share: number): void => progress.show(share, () => step);
     const check = await repairStore(store, { ...options, onProgress }, systemTime, report);
     progress.end();
@@ -62,7 +60,7 @@ function repairOptions(
   { id, segmentBytes, maxRecordBytes, ancestors }: LogPlacement,
   mirror: SegmentStore | null,
   flags: RepairFlags,
-  beforeCut: (tail: DoomedTail) => void,
+  { beforeCut, keepAside }: Keeper,
 ): RepairOptions {
   const follower = registry.role === "mirror";
   const mayAppend = !follower && registry.fencedBy === null;
@@ -78,10 +76,26 @@ function repairOptions(
     logId: id,
     term: registry.term,
     extent: mayAppend ? "everything" : "patch",
+    keepAside,
     mirror,
     depth: flags.deep || flags.zeroDamaged ? "data" : "structure",
     damagedData: flags.zeroDamaged ? "zero" : "leave",
     memoryBytes: flags.memory,
+  };
+}
+
+/** What is cut off goes to `setaside/` first. */
+interface Keeper {
+  readonly beforeCut: (tail: DoomedTail) => void;
+  readonly keepAside: RepairOptions["keepAside"];
+}
+
+const NOTHING_TO_KEEP: Keeper = { beforeCut: () => {}, keepAside: () => {} };
+
+function keeperOf(registry: StoreRegistry, store: SegmentStore): Keeper {
+  return {
+    beforeCut: (tail) => keepDamagedTail(registry, store, tail, null),
+    keepAside: (parts) => void keepParts(registry, store, parts),
   };
 }
 

@@ -126,6 +126,7 @@ export async function repair(
         logId: LOG_ID,
         term: 0,
         extent: "everything",
+        keepAside: () => {},
         mirror: null,
         depth: "data",
         damagedData: "leave",

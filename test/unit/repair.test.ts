@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest";
+import type { Address } from "../../logfs/core/log/api.ts";
 import { KIND } from "../../logfs/core/log/format.ts";
 import { Log } from "../../logfs/core/log/log.ts";
 import type { ScannedRecord } from "../../logfs/core/log/scan.ts";
@@ -131,7 +132,10 @@ describe("without a mirror", () => {
     const updates = recordsOf(world.disk).filter(({ header }) => header.kind === KIND.update);
     const { segment, offset } = updates.at(-12) ?? expect.unreachable();
     world.disk.flipBit(segment, offset + 3, 3);
-    const repaired = await repair(world);
+    const last = recordsOf(world.disk).at(-1) ?? expect.unreachable();
+    const kept: Address[] = [];
+    const repaired = await repair(world, { keepAside: (parts) => kept.push(...parts) });
+    expect(kept).toEqual([{ segment: last.segment, offset: last.offset + last.totalBytes }]);
     expectClean(repaired);
     expect(repaired.left).toBeGreaterThan(0);
     await world.remount();

@@ -21,7 +21,7 @@ import { EPOCH_REASON, firstEpochOf } from "../log/epoch.ts";
 import { Log, type RecoverOptions } from "../log/log.ts";
 import { mendLog, summarizeLog } from "../log/mend.ts";
 import { describeAddress } from "../log/record.ts";
-import type { SegmentStore } from "../log/api.ts";
+import type { Address, SegmentStore } from "../log/api.ts";
 import { NodeCache } from "./cache.ts";
 import { type CheckOptions, type CheckReport, checkVolume } from "./check.ts";
 import type { Finding } from "./check-findings.ts";
@@ -44,6 +44,8 @@ export interface RepairOptions {
   readonly extent: "everything" | "patch";
   /** Another site's log, only read; null: there is none. */
   readonly mirror: SegmentStore | null;
+  /** What stands from these addresses to the ends of their files is about to be cleared or removed. */
+  readonly keepAside: (parts: readonly Address[]) => void;
   readonly depth: CheckOptions["depth"];
   /** What becomes of data that no copy has: it stays unreadable, or becomes zeros. */
   readonly damagedData: "leave" | "zero";
@@ -137,7 +139,7 @@ async function openLog(
 
 async function bridge(
   store: SegmentStore,
-  { logId, term, log }: RepairOptions,
+  { logId, term, log, keepAside }: RepairOptions,
   time: Clock & Timers,
   report: RepairReport,
   failure: SmfsError,
@@ -152,6 +154,7 @@ async function bridge(
     epoch: Math.max(last.epoch + 1, firstEpochOf(term)),
     writerId: log.writerId,
     allocationBytes: log.allocationBytes ?? ALLOCATION_BYTES,
+    beforeCut: keepAside,
   });
   report.done("log", `${messageOf(failure)}: the log goes on in segment ${segment}`);
 }

@@ -29,6 +29,8 @@ export interface BridgeOptions {
   readonly epoch: number;
   readonly writerId: Uint8Array;
   readonly allocationBytes: number;
+  /** Told what is cleared or removed, from these addresses to the ends of their files. */
+  readonly beforeCut: (parts: readonly Address[]) => void;
 }
 
 /** Gives the number of the new segment. Throws `SmfsError` NO_SPACE, IO. */
@@ -39,6 +41,9 @@ export async function bridgeLog(
 ): Promise<number> {
   const { last, allocationBytes } = options;
   const next = last.segment + 1;
+  const behind = store.list().filter(({ segment }) => segment >= next);
+  const parts = behind.map(({ segment }) => ({ segment, offset: 0 }));
+  options.beforeCut([{ segment: last.segment, offset: endOf(last) }, ...parts]);
   const sealed = last.kind === KIND.seal ? null : sealBehind(last, options, time);
   if (sealed !== null) {
     store.allocate(last.segment, sealed.offset + SEAL_BYTES);
@@ -46,7 +51,7 @@ export async function bridgeLog(
     await put(store, last.segment, sealed.offset, sealed.bytes);
   }
   // No record stands in them: the last one is in front.
-  for (const { segment } of store.list().toReversed()) if (segment >= next) store.remove(segment);
+  for (const { segment } of behind.toReversed()) store.remove(segment);
   store.allocate(next, allocationBytes);
   await put(store, next, 0, firstBytes(next, sealed ?? last, options, time));
   return next;
