@@ -1,4 +1,4 @@
-/** `node dist/bench/main.js fuse|transport|fec|scale [--json]`: each bench is loaded when it is asked for. */
+/** `node dist/bench/main.js fuse|transport|fec|cleaner|scale [--json]`: each bench is loaded when it is asked for. */
 import { Command } from "commander";
 import { parseSize } from "../lib/units.ts";
 import type { WorkOrder } from "./scale-worker.ts";
@@ -146,6 +146,40 @@ program
   .action(async ({ json }: { json?: true }) => {
     const { run } = await import("./fec.ts");
     report(run(), json);
+  });
+
+interface CleanerFlags {
+  readonly size: string;
+  readonly fills: string;
+  readonly utilisations: string;
+  readonly blocks: string;
+  readonly chart?: string;
+  readonly quick?: true;
+  readonly json?: true;
+}
+
+program
+  .command("cleaner")
+  .description("write amplification of random overwrites, beside LFS's curves")
+  .option("--size <size>", "of the store", "64MiB")
+  .option("--fills <count>", "overwrites while measuring, in multiples of the file", "1")
+  .option("--utilisations <shares>", "of the store that is the file", "0.5,0.75,0.9")
+  .option("--blocks <sizes>", "of the overwrites", "4KiB,64KiB")
+  .option("--chart <file>", "write a chart")
+  .option("--quick", "one small point of each pattern")
+  .option("--json", "one JSON object")
+  .action(async ({ size, fills, utilisations, blocks, chart, quick, json }: CleanerFlags) => {
+    const { draw, QUICK, run } = await import("./cleaner.ts");
+    const asked = {
+      capacityBytes: parseSize(size),
+      fills: Number(fills),
+      utilisations: utilisations.split(",").map(Number),
+      blockBytes: blocks.split(",").map(parseSize),
+      modelSegments: 400,
+    };
+    const result = await run(quick ? QUICK : asked);
+    if (chart !== undefined) draw(chart, result);
+    report(result, json);
   });
 
 program
