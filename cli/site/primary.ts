@@ -8,6 +8,7 @@ import type { SyncOptions } from "../../logfs/core/fs/api.ts";
 import type { Cleaner } from "../../logfs/core/fs/cleaner/cleaner.ts";
 import { GatedVolume } from "../../logfs/core/fs/cleaner/gated-volume.ts";
 import { FileSystem } from "../../logfs/core/fs/filesystem.ts";
+import { LeasedVolume } from "../../logfs/core/fs/leased-volume.ts";
 import { SnapshotVfs } from "../../logfs/core/fs/snapshot-vfs.ts";
 import { openVolume } from "../../logfs/core/fs/volume-open.ts";
 import type { TreeVolume, VolumeLimits } from "../../logfs/core/fs/volume.ts";
@@ -86,8 +87,10 @@ export async function openPrimary(
   else log.fence(registry.fencedBy);
 
   const rollBack = async (snapshot: string): Promise<void> => {
-    await volume.snapshots.rollBack(snapshot);
-    shown = show(gated, volume, committer, sync);
+    shown.lease.end();
+    await volume.snapshots.rollBack(snapshot).finally(() => {
+      shown = show(gated, volume, committer, sync);
+    });
     await finishPending(shown.fileSystem, logger);
   };
 
@@ -142,8 +145,9 @@ function show(
   committer: MirrorCommitter,
   sync: SyncOptions,
 ) {
-  const fileSystem = new FileSystem(gated, committer, sync);
-  return { fileSystem, vfs: new SnapshotVfs(fileSystem, volume) };
+  const lease = new LeasedVolume(gated);
+  const fileSystem = new FileSystem(lease, committer, sync);
+  return { lease, fileSystem, vfs: new SnapshotVfs(fileSystem, volume) };
 }
 
 /** What a full store has no room to remove now is removed by a later opening. */

@@ -1,6 +1,8 @@
 /** What a mount shows of snapshots, and what it refuses. */
 import { describe, expect, test } from "vitest";
 import type { ErrnoName } from "../../lib/errno.ts";
+import { FileSystem } from "../../logfs/core/fs/filesystem.ts";
+import { LeasedVolume } from "../../logfs/core/fs/leased-volume.ts";
 import {
   CONTROL_INODE,
   shownInode,
@@ -208,6 +210,22 @@ describe("a snapshot that is shown", () => {
     expect(await world.text(shownInode(1, file))).toBe("new and longer");
     expect(await world.errno(() => vfs.read(handle, 0, 10))).toBe("ESTALE");
   });
+});
+
+test("what a file system has under way when its lease ends happens to no other tree", async () => {
+  const world = new FsWorld({ nodeBytes: 1024, limits: { cacheBytes: 0 } });
+  for (let i = 0; i < 200; i++) await world.run(world.fs.mkdir(ROOT, 1, name(`d${i}`), 0o755));
+  world.volume.checkpoint();
+  await world.remount();
+  const lease = new LeasedVolume(world.volume);
+  const old = new FileSystem(lease, { wait: () => undefined });
+  const { sequence } = world.log.head;
+  const late = [old.mkdir(ROOT, 1, name("late"), 0o755), old.lookup(ROOT, 1, name("d77"))] as const;
+  for (const answer of late) expect(answer).toBeInstanceOf(Promise);
+  lease.end();
+  for (const answer of late) expect(await world.errno(() => answer)).toBe("ESTALE");
+  expect(await world.errno(() => old.mkdir(ROOT, 1, name("later"), 0o755))).toBe("ESTALE");
+  expect(world.log.head.sequence).toBe(sequence);
 });
 
 type Act = (
