@@ -69,8 +69,13 @@ export class GatedVolume implements Volume {
     );
   }
 
-  readBlock(segment: number, offset: number, length: number): Uint8Array | Promise<Uint8Array> {
-    return this.volume.readBlock(segment, offset, length);
+  readBlock(
+    segment: number,
+    offset: number,
+    length: number,
+    into?: Uint8Array,
+  ): Uint8Array | Promise<Uint8Array> {
+    return this.volume.readBlock(segment, offset, length, into);
   }
 }
 
