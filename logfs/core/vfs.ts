@@ -12,7 +12,8 @@
  * - Inode numbers are never used twice, and are the same at a mirror and after every mount: where a
  *   protocol has a generation number (FUSE, NFS file handles), it is constant.
  * - An inode lives while it has links, open handles or holds. A front-end that promises its client
- *   that an inode number stays good (FUSE's lookup count) takes one `hold` and later `drop`s it.
+ *   that an inode number stays good (FUSE's lookup count) takes one `hold` and later `drop`s it. A
+ *   file that is only held goes with its last name, except for its attributes: opening it is ESTALE.
  * - A mutating call resolves when what its sync level asks for has happened (`SyncLevel`).
  */
 

@@ -135,6 +135,17 @@ os.close(fd); os.mkfifo("p"); print(oct(os.stat("p").st_mode)); os.unlink("p")`)
     ]);
   });
 
+  it("ARemovedFileShowsItsAttributesToAnO_PATHHandleAndNoMore", async () => {
+    const output = await python(`
+import os
+open("f", "w").write("x"); fd = os.open("f", os.O_PATH); os.unlink("f")
+print(os.fstat(fd).st_nlink, os.fstat(fd).st_size)
+try: os.open(f"/proc/self/fd/{fd}", os.O_RDONLY)
+except OSError as e: print(e.strerror)
+os.close(fd)`);
+    expect(output).toBe("0 1\nStale file handle\n");
+  });
+
   it("ADirectoryOfThousandsIsListedWhileItIsEmptied", async () => {
     const out = await python(`
 import os

@@ -32,19 +32,39 @@ describe("unlinked and still used", () => {
     expect(fs.statistics).toMatchObject({ orphans: 0, openHandles: 0, heldInodes: 0 });
   });
 
-  test("AHoldKeepsItToo", async () => {
+  test("AHoldKeepsItsAttributes_TheFileGoesWithItsName", async () => {
     const { world, fs, handle, inode } = await oneFile();
     fs.hold(inode);
     fs.hold(inode);
+    await world.run(fs.write(handle, 0, bytesOf(5000), "none"));
     await world.run(fs.release(handle));
+    const before = await world.run(fs.getattr(inode));
+    const { sequence } = world.log.head;
     await world.run(fs.unlink(ROOT, 1, name("f")));
+    expect(world.volume.statistics).toMatchObject({ inodes: 1, dataBytes: 0 });
+    expect(fs.statistics).toMatchObject({ orphans: 0, heldInodes: 1 });
     await world.run(fs.drop(inode));
-    expect((await world.run(fs.getattr(inode))).links).toBe(0);
-    const again = await world.run(fs.open(ROOT, inode, READ));
+    const { changed, ...left } = await world.run(fs.getattr(inode));
+    expect({ ...left, changed: before.changed }).toEqual({ ...before, links: 0 });
+    expect(changed.seconds).toBeGreaterThanOrEqual(before.changed.seconds);
+    expect(await world.errno(() => fs.open(ROOT, inode, READ))).toBe("ESTALE");
     await world.run(fs.drop(inode));
-    expect((await world.run(fs.getattr(inode))).links).toBe(0);
-    await world.run(fs.release(again));
     expect(await world.errno(() => fs.getattr(inode))).toBe("ESTALE");
+    // One record removed name and file; letting go took none.
+    expect(world.log.head.sequence).toBe(sequence + 1);
+  });
+
+  test("ADirectoryIsKeptByAHoldAlone", async () => {
+    const { world, fs } = await oneFile();
+    const { inode } = await world.run(fs.mkdir(ROOT, 1, name("d"), 0o755));
+    fs.hold(inode);
+    await world.run(fs.rmdir(ROOT, 1, name("d")));
+    expect(fs.statistics.orphans).toBe(1);
+    expect((await world.run(fs.lookup(ROOT, inode, name("..")))).inode).toBe(1);
+    expect(await world.errno(() => fs.mkdir(ROOT, inode, name("e"), 0o755))).toBe("ENOENT");
+    await world.run(fs.drop(inode));
+    expect(await world.errno(() => fs.getattr(inode))).toBe("ESTALE");
+    expect(fs.statistics.orphans).toBe(0);
   });
 
   test("AReplacedOpenFileStaysUntilItsRelease", async () => {

@@ -83,8 +83,9 @@ export class Driver {
     for (const inode of inodes) this.used.touched(inode, sequence);
   }
 
-  afterRemoval({ inode, fate }: Removal, sequence: number): MaybePromise<void> {
+  afterRemoval({ inode, fate, remains }: Removal, sequence: number): MaybePromise<void> {
     this.touched(sequence, inode);
+    if (remains !== undefined) this.used.removed(inode, remains);
     if (fate === "orphaned") return this.afterUse(inode, this.used.orphan(inode));
   }
 

@@ -108,6 +108,8 @@ export class FileSystem implements Vfs {
 
   getattr(inode: number): MaybePromise<Attributes> {
     this.counters.count("getattr");
+    const remains = this.used.remainsOf(inode);
+    if (remains !== undefined) return remains;
     return this.volume.view((view) => attributesOf(inode, loadInode(view, inode)));
   }
 
@@ -211,7 +213,7 @@ export class FileSystem implements Vfs {
     return this.driver.change(
       "takesSpace",
       (transaction) =>
-        rename(transaction, this.driver.actor(caller), from, to, flags, this.used.isUsed),
+        rename(transaction, this.driver.actor(caller), from, to, flags, this.used.keeps),
       ({ moved, replaced }, sequence) => {
         this.driver.touched(sequence, parent, newParent, ...moved);
         return replaced === undefined ? undefined : this.driver.afterRemoval(replaced, sequence);
@@ -383,11 +385,11 @@ export class FileSystem implements Vfs {
     name: Uint8Array,
     what: "file" | "directory",
   ): MaybePromise<void> {
-    const { isUsed } = this.used;
+    const { keeps } = this.used;
     return this.driver.change(
       "freesSpace",
       (transaction) =>
-        removeName(transaction, this.driver.actor(caller), parent, name, what, isUsed),
+        removeName(transaction, this.driver.actor(caller), parent, name, what, keeps),
       (removal, sequence) => {
         this.driver.touched(sequence, parent);
         return this.driver.afterRemoval(removal, sequence);

@@ -40,7 +40,7 @@ import {
   type Listed,
   listEntries,
 } from "./names.ts";
-import { dropLink, type IsUsed, type Removal } from "./removal.ts";
+import { dropLink, type Keeps, type Removal } from "./removal.ts";
 
 /** Longest target of a symbolic link, bytes (PATH_MAX without its NUL). */
 const SYMLINK_MAX = 4095;
@@ -251,14 +251,14 @@ export function removeName(
   parent: number,
   name: Uint8Array,
   what: "file" | "directory",
-  isUsed: IsUsed,
+  keeps: Keeps,
 ): Removal {
   const directory = loadDirectory(transaction, caller, parent, X_OK);
   const entry = requireEntry(transaction, parent, directory, name);
   requireRemovable(transaction, directory, entry, caller, what);
   if (what === "directory" && !isEmptyDirectory(transaction, entry.inode)) fail("ENOTEMPTY");
   removeEntry(transaction, parent, entry, now);
-  return dropLink(transaction, entry.inode, isUsed, now);
+  return dropLink(transaction, entry.inode, keeps, now);
 }
 
 /** may_delete: EACCES, EPERM (sticky), then ENOTDIR or EISDIR, EBUSY for the root. */

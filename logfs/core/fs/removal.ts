@@ -1,17 +1,18 @@
 /**
  * The end of an inode: its last name goes, then its last user, then its items.
  *
- * - Without users it goes in the record that removes its name, when that takes no more than a batch
- *   of items. Otherwise the record leaves an orphan item, and further records take the rest.
- * - With users (handles, holds) the orphan item stays until the last of them goes.
+ * - Without handles (a directory: without any user) it goes in the record that removes its name,
+ *   when that takes no more than a batch of items. Otherwise the record leaves an orphan item, and
+ *   further records take the rest. Who only holds it can ask for its attributes, which stay in memory.
+ * - With handles the orphan item stays until the last user goes.
  * - A crash leaves the orphan item, and the next mount collects it: nobody holds anything then.
  */
 import { setTime } from "./items.ts";
-import type { Timestamp } from "../vfs.ts";
+import type { Attributes, Timestamp } from "../vfs.ts";
 import { EMPTY } from "../../../lib/bytes.ts";
 import type { Transaction } from "./api.ts";
 import { cutRange } from "./cutting.ts";
-import { loadInode, updateInode } from "./inodes.ts";
+import { attributesOf, loadInode, updateInode } from "./inodes.ts";
 import { decodeXattr, ITEM, keyOf, LOW_END, ORPHANS, TRUNCATIONS } from "./items.ts";
 import { isDirectory, S_IFLNK, typeOf } from "./modes.ts";
 import { BATCH_ITEMS, isTruncating } from "./truncation.ts";
@@ -19,27 +20,32 @@ import { BATCH_ITEMS, isTruncating } from "./truncation.ts";
 /** Whether a handle or a hold keeps the inode. */
 export type IsUsed = (inode: number) => boolean;
 
+/** Whether an inode of this mode must outlive its last name (`UsedInodes.keeps`). */
+export type Keeps = (inode: number, mode: number) => boolean;
+
 /** What became of the inode that lost a name. */
 export interface Removal {
   readonly inode: number;
   /** `orphaned`: without a name, with an orphan item; its items go later. */
   readonly fate: "linked" | "orphaned" | "removed";
+  /** Of a removed inode: what its holders may still ask for. */
+  readonly remains?: Attributes;
 }
 
 /** Takes one link away (of a directory: all of them), and the inode with the last. */
 export function dropLink(
   transaction: Transaction,
   inode: number,
-  isUsed: IsUsed,
+  keeps: Keeps,
   now: Timestamp,
 ): Removal {
-  const { links } = updateInode(transaction, inode, (item) => {
+  const left = updateInode(transaction, inode, (item) => {
     item.links = isDirectory(item.mode) ? 0 : item.links - 1;
     setTime(item, "changed", now);
   });
-  if (links > 0) return { inode, fate: "linked" };
-  if (!isUsed(inode) && removeItems(transaction, inode, BATCH_ITEMS)) {
-    return { inode, fate: "removed" };
+  if (left.links > 0) return { inode, fate: "linked" };
+  if (!keeps(inode, left.mode) && removeItems(transaction, inode, BATCH_ITEMS)) {
+    return { inode, fate: "removed", remains: attributesOf(inode, left) };
   }
   transaction.put(ORPHANS, inode, EMPTY);
   return { inode, fate: "orphaned" };

@@ -25,7 +25,7 @@ import {
   requireRemovable,
   requireRoomFor,
 } from "./namespace.ts";
-import { dropLink, type IsUsed, type Removal } from "./removal.ts";
+import { dropLink, type Keeps, type Removal } from "./removal.ts";
 
 export interface Place {
   readonly parent: number;
@@ -59,7 +59,7 @@ export function rename(
   from: Place,
   to: Place,
   flags: number,
-  isUsed: IsUsed,
+  keeps: Keeps,
 ): Renamed {
   checkFlags(flags);
   const source = find(transaction, actor.caller, from);
@@ -76,7 +76,7 @@ export function rename(
     return exchange(transaction, actor, source, target);
   }
   checkArriving(transaction, source, target, actor.caller);
-  return move(transaction, actor, source, target, isUsed);
+  return move(transaction, actor, source, target, keeps);
 }
 
 function checkFlags(flags: number): void {
@@ -142,7 +142,7 @@ function move(
   actor: Actor,
   source: Found,
   target: Side,
-  isUsed: IsUsed,
+  keeps: Keeps,
 ): Renamed {
   const { now } = actor;
   const { inode, type } = source.entry;
@@ -150,7 +150,7 @@ function move(
   removeEntry(transaction, source.parent, source.entry, now);
   if (isFound(target)) {
     removeEntry(transaction, target.parent, target.entry, now);
-    replaced = dropLink(transaction, target.entry.inode, isUsed, now);
+    replaced = dropLink(transaction, target.entry.inode, keeps, now);
   }
   addEntry(transaction, target.parent, { name: target.name, inode, mode: type }, now);
   settle(transaction, actor, source.entry, target.parent);

@@ -7,12 +7,16 @@
  * kernel's inode cache).
  */
 import { assert } from "../../../lib/assert.ts";
+import type { Attributes } from "../vfs.ts";
+import { isDirectory } from "./modes.ts";
 
 interface Use {
   handles: number;
   holds: number;
   /** It has lost its last name: whoever lets it go last collects it. */
   orphaned: boolean;
+  /** It is no longer in the tree: what its holders may still ask for. */
+  remains: Attributes | undefined;
   /** Newest record that touched it; when first used, the newest of all. */
   sequence: number;
 }
@@ -35,6 +39,15 @@ export class UsedInodes {
   }
 
   readonly isUsed = (inode: number): boolean => this.uses.has(inode);
+
+  /**
+   * A hold keeps a directory, which may be somebody's current one. Anything else is kept by handles:
+   * a holder of a removed file can do no more than look at its attributes.
+   */
+  readonly keeps = (inode: number, mode: number): boolean => {
+    const use = this.uses.get(inode);
+    return use !== undefined && (use.handles > 0 || isDirectory(mode));
+  };
 
   opened(inode: number, sequence: number): void {
     this.use(inode, sequence).handles++;
@@ -76,6 +89,17 @@ export class UsedInodes {
     this.orphanedCount--;
   }
 
+  /** Its last name went, and it with it. */
+  removed(inode: number, remains: Attributes): void {
+    const use = this.uses.get(inode);
+    if (use !== undefined) use.remains = remains;
+  }
+
+  /** The attributes of an inode that is held and gone. */
+  remainsOf(inode: number): Attributes | undefined {
+    return this.uses.get(inode)?.remains;
+  }
+
   /** Answers may come in another order than their records. */
   touched(inode: number, sequence: number): void {
     const use = this.uses.get(inode);
@@ -90,7 +114,7 @@ export class UsedInodes {
   private use(inode: number, sequence: number): Use {
     let use = this.uses.get(inode);
     if (use === undefined) {
-      use = { handles: 0, holds: 0, orphaned: false, sequence };
+      use = { handles: 0, holds: 0, orphaned: false, remains: undefined, sequence };
       this.uses.set(inode, use);
     }
     return use;
