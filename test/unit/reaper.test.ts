@@ -163,7 +163,7 @@ describe("a file system whose segments are dropped", () => {
     // sync and the drop are over before the first is read.
     const world = new FsWorld({ log: SMALL, disk: { readMicros: 1_800_000 } });
     const [file, other] = [await newFile(world, "file"), await newFile(world, "other")];
-    const blocks = 80;
+    const blocks = 160;
     for (let i = 0; i < blocks; i++) {
       await world.run(world.fs.write(file, i * 4096, bytesOf(4096, i), "none"));
       await world.run(world.fs.write(other, 0, bytesOf(8192), "none"));
