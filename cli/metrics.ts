@@ -123,7 +123,8 @@ export class SiteMetrics {
       labelNames: ["mode"],
       percentiles: [0.5, 0.99],
       maxAgeSeconds: LATENCY_WINDOW_SECONDS,
-      ageBuckets: 5,
+      // Each observation goes into all of them, and costs some 4 µs in each.
+      ageBuckets: 2,
       registers,
     });
     this.commits = new Counter({
