@@ -106,10 +106,14 @@ export class MountedStore {
       throw new Error(`smfs mount ended (${server?.exitCode}): ${this.log}`);
   }
 
-  /** The server dies in the middle of what it does; the dead mount is taken away. */
-  async kill(): Promise<void> {
+  /** The server dies in the middle of what it does. Its mount stays, and answers ENOTCONN. */
+  async killServer(): Promise<void> {
     this.server?.kill("SIGKILL");
     await ended(this.server);
+  }
+
+  /** Takes a dead mount away. */
+  async detach(): Promise<void> {
     await succeed("umount", ["-l", this.point]);
   }
 
@@ -133,8 +137,7 @@ export class MountedStore {
   }
 
   async close(): Promise<void> {
-    this.server?.kill("SIGKILL");
-    await ended(this.server);
+    await this.killServer();
     // Nothing is mounted there after an orderly end.
     await run("umount", ["-l", this.point]);
     rmSync(this.directory, { recursive: true, force: true });

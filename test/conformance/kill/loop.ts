@@ -42,8 +42,10 @@ export class KillLoop {
     const enough = FEWEST_STEPS + this.random.below(MORE_STEPS);
     const writers = this.folders.map(({ path }, i) => new Writer(path, seeds[i] ?? 0));
     await Promise.all([someSteps(writers, enough), meanwhile()]);
-    await this.store.kill();
+    await this.store.killServer();
+    // Not detached before they have seen it: they would look for their files below the mount.
     await Promise.all(writers.map((writer) => writer.ended));
+    await this.store.detach();
     await this.store.check();
     await this.store.mount();
     const steps = writers.reduce((sum, { done }) => sum + done, 0);

@@ -54,10 +54,11 @@ class Database {
     const ended = new Promise((resolve) => writer.once("close", resolve));
     const acknowledged = await this.write(writer, commits);
     if (victim === "writer") writer.kill("SIGKILL");
-    else await this.store.kill();
+    else await this.store.killServer();
     writer.stdin.destroy();
     await ended;
     if (victim === "server") {
+      await this.store.detach();
       await this.store.check();
       await this.store.mount();
     }
