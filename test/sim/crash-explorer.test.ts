@@ -7,7 +7,7 @@ import { expect, it } from "vitest";
 import { CrashExplorer, CRASH_QUICK, replayOf } from "./crash-explorer.ts";
 
 const FIRST_SEED = 1000;
-const SEEDS = 300;
+const SEEDS = 200;
 
 it("no cut at any step of the disk loses what was acknowledged, or half of anything", async () => {
   const total = { cuts: 0, crashes: 0, failedSyncs: 0, refusedForSpace: 0 };

@@ -4,6 +4,8 @@ import type { VirtualClock } from "./clock.ts";
 
 export class Life implements Clock, Timers {
   alive = true;
+  /** What the machine's wall clock is wrong by. */
+  wallErrorMicros = 0;
   readonly clock: VirtualClock;
 
   constructor(clock: VirtualClock) {
@@ -11,7 +13,7 @@ export class Life implements Clock, Timers {
   }
 
   wallMicros(): number {
-    return this.clock.wallMicros();
+    return this.clock.wallMicros() + this.wallErrorMicros;
   }
 
   nowMicros(): number {

@@ -25,7 +25,7 @@ it("no history of faults loses what was acknowledged", async () => {
     }
   }
   // The histories must have been worth it.
-  expect(faults.size).toBe(12);
+  expect(faults.size).toBe(13);
   expect(acknowledged).toBeGreaterThan(SEEDS * 50);
   expect(packetsLost).toBeGreaterThan(SEEDS * 10);
   expect(dropped).toBeGreaterThan(SEEDS * 10);

@@ -28,6 +28,7 @@ import { format, NoFileSystem, openWritable, SimMirror, SimPrimary } from "./sit
 import { readAll, Workload } from "./workload.ts";
 
 const SECOND = 1_000_000;
+const YEAR = 365 * 86_400 * SECOND;
 const NETWORK_OVERHEAD_BYTES = 28;
 const DISK_BYTES = 256 * 2 ** 20;
 const FLICKERS = 3;
@@ -133,6 +134,7 @@ export class World {
     const fault = this.prng.pick([
       ...["killPrimary", "powerPrimary", "killMirror", "powerMirror", "breakNetwork", "lossy"],
       ...["failingDisk", "powerBoth", "flickerPrimary", "flickerMirror", "fullMirror", "calm"],
+      "clockJump",
     ] as const);
     this.faults[fault] = (this.faults[fault] ?? 0) + 1;
     switch (fault) {
@@ -171,6 +173,9 @@ export class World {
       case "fullMirror":
         this.fillMirror((0.1 + 4 * this.prng.float()) * SECOND);
         return;
+      case "clockJump":
+        this.jumpClock(this.prng.pick([this.primaryLife, this.mirrorLife]));
+        return;
       case "calm":
         await this.expectReunion();
         return;
@@ -184,6 +189,12 @@ export class World {
           this.now,
         );
     }
+  }
+
+  /** Somebody sets a machine's wall clock; timers run on. Lasts until the machine starts again. */
+  private jumpClock(life: Life): void {
+    const years = this.prng.pick([-20, -1, -0.001, 0.001, 1, 20]);
+    life.wallErrorMicros = Math.round(years * YEAR);
   }
 
   private fillMirror(micros: number): void {
