@@ -48,7 +48,7 @@ export interface Measured {
 
 export interface CleanerResult {
   readonly measured: readonly Measured[];
-  readonly reference: readonly Series[];
+  readonly reference: Reference;
 }
 
 const SEGMENT_BYTES = 2 ** 20;
@@ -72,7 +72,7 @@ export async function run(
       }
     }
   }
-  return { measured, reference: referenceSeries(options.modelSegments) };
+  return { measured, reference: referenceOf(options.modelSegments) };
 }
 
 interface Point {
@@ -177,42 +177,59 @@ function contentOf(block: number, version: number, bytes: number): Uint8Array {
   return data;
 }
 
-function referenceSeries(segments: number): Series[] {
-  const model = (pattern: Pattern, worth: Worth) =>
-    MODEL_STEPS.map((utilisation): [number, number] => [
-      utilisation,
-      runModel({ utilisation, pattern, worth, seed: 1, segments }).writeAmplification,
-    ]);
-  const noVariance = MODEL_STEPS.map((u): [number, number] => [u, 1 / (1 - u)]);
-  return [
-    { name: "LFS §3.4: no variance, 1/(1−u)", points: noVariance, reference: true },
-    { name: "LFS Fig. 4: uniform, greedy", points: model("uniform", emptinessOf), reference: true },
-    {
-      name: "LFS Fig. 7: hot and cold, cost-benefit",
-      points: model("hot and cold", costBenefit),
-      reference: true,
-    },
-    {
-      name: "our policy alone, hot and cold",
-      points: model("hot and cold", worthOf),
-      reference: true,
-    },
-  ];
+/** LFS's curves, and what our policy would do if there were no metadata. */
+export interface Reference {
+  readonly noVariance: Series;
+  readonly ofPaper: Readonly<Record<Pattern, Series>>;
+  readonly ofPolicy: Readonly<Record<Pattern, Series>>;
 }
 
-export function draw(path: string, { measured, reference }: CleanerResult): void {
-  const series: Series[] = [];
-  for (const one of measured) {
-    const name = `smfs, ${one.pattern}, ${one.blockBytes / 1024} KiB`;
-    const known = series.find((other) => other.name === name);
-    const points = [...(known?.points ?? []), [one.utilisation, one.writeAmplification] as const];
-    if (known !== undefined) series.splice(series.indexOf(known), 1);
-    series.push({ name, points });
-  }
-  writeChart(path, {
-    title: "Write amplification of random overwrites",
-    x: { name: "share of the store that is file data", scale: "linear" },
-    y: { name: "bytes appended to the log per byte written", scale: "log" },
-    series: [...series, ...reference],
+function referenceOf(segments: number): Reference {
+  const model = (name: string, pattern: Pattern, worth: Worth): Series => ({
+    name,
+    points: MODEL_STEPS.map((utilisation): [number, number] => [
+      utilisation,
+      runModel({ utilisation, pattern, worth, seed: 1, segments }).writeAmplification,
+    ]),
+    reference: true,
   });
+  return {
+    noVariance: {
+      name: "1/(1−u), LFS §3.4",
+      points: MODEL_STEPS.map((u): [number, number] => [u, 1 / (1 - u)]),
+      reference: true,
+    },
+    ofPaper: {
+      uniform: model("greedy, LFS Fig. 4", "uniform", emptinessOf),
+      "hot and cold": model("cost-benefit, LFS Fig. 7", "hot and cold", costBenefit),
+    },
+    ofPolicy: {
+      uniform: model("our policy, no metadata", "uniform", worthOf),
+      "hot and cold": model("our policy, no metadata", "hot and cold", worthOf),
+    },
+  };
+}
+
+/** One chart for each pattern, in files that begin with `prefix`. */
+export function draw(prefix: string, { measured, reference }: CleanerResult): void {
+  for (const pattern of PATTERNS) {
+    const ours = measured.filter((one) => one.pattern === pattern);
+    const sizes = [...new Set(ours.map(({ blockBytes }) => blockBytes))];
+    const series = sizes.map((size): Series => {
+      const ofSize = ours.filter(({ blockBytes }) => blockBytes === size);
+      const points = ofSize.map((one) => [one.utilisation, one.writeAmplification] as const);
+      return { name: `smfs, ${size / 1024} KiB`, points };
+    });
+    writeChart(`${prefix}-${pattern.replaceAll(" ", "-")}.svg`, {
+      title: `Write amplification of random overwrites, ${pattern}`,
+      x: { name: "share of the store that is file data", scale: "linear" },
+      y: { name: "bytes appended to the log per byte written", scale: "log" },
+      series: [
+        ...series,
+        reference.noVariance,
+        reference.ofPaper[pattern],
+        reference.ofPolicy[pattern],
+      ],
+    });
+  }
 }

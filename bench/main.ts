@@ -153,7 +153,7 @@ interface CleanerFlags {
   readonly fills: string;
   readonly utilisations: string;
   readonly blocks: string;
-  readonly chart?: string;
+  readonly charts?: string;
   readonly quick?: true;
   readonly json?: true;
 }
@@ -165,10 +165,10 @@ program
   .option("--fills <count>", "overwrites while measuring, in multiples of the file", "1")
   .option("--utilisations <shares>", "of the store that is the file", "0.5,0.75,0.9")
   .option("--blocks <sizes>", "of the overwrites", "4KiB,64KiB")
-  .option("--chart <file>", "write a chart")
+  .option("--charts <prefix>", "write charts to files that begin so")
   .option("--quick", "one small point of each pattern")
   .option("--json", "one JSON object")
-  .action(async ({ size, fills, utilisations, blocks, chart, quick, json }: CleanerFlags) => {
+  .action(async ({ size, fills, utilisations, blocks, charts, quick, json }: CleanerFlags) => {
     const { draw, QUICK, run } = await import("./cleaner.ts");
     const asked = {
       capacityBytes: parseSize(size),
@@ -178,7 +178,7 @@ program
       modelSegments: 400,
     };
     const result = await run(quick ? QUICK : asked);
-    if (chart !== undefined) draw(chart, result);
+    if (charts !== undefined) draw(charts, result);
     report(result, json);
   });
 
