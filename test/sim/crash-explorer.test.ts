@@ -30,3 +30,9 @@ it("one seed gives one history", async () => {
   const run = () => new CrashExplorer(FIRST_SEED, CRASH_QUICK).run();
   expect(await run()).toEqual(await run());
 });
+
+it("a full store says so, where rounds of cleaning gained for ever what the next one cost", async () => {
+  const longer = { ...CRASH_QUICK, operations: 70, livesAfter: 1, depth: 2 };
+  const { refusedForSpace } = await new CrashExplorer(31008, longer).run();
+  expect(refusedForSpace).toBeGreaterThan(0);
+}, 60_000);

@@ -127,6 +127,12 @@ export class Cleaner {
   private uselessGarbageBytes = 0;
   /** It was of no use because something was in the way. */
   private wasObstructed = false;
+  /**
+   * What the rounds since it began to run have gained, and the most that it ever was: on a full store
+   * a round may gain what the next one costs, for ever.
+   */
+  private balanceBytes = 0;
+  private bestBalanceBytes = 0;
   /** Rounds, one after the other, that gained nothing. */
   private fruitlessRounds = 0;
   /** Of free space: what the round under way is going to move. */
@@ -283,6 +289,8 @@ export class Cleaner {
     if (this.state !== "idle") return;
     this.state = "running";
     // Not in this step: it may be one in which the log has taken a record and the tree has not.
+    this.balanceBytes = 0;
+    this.bestBalanceBytes = 0;
     const run = Promise.resolve().then(work);
     this.ended = run.then(
       () => {},
@@ -354,7 +362,11 @@ export class Cleaner {
       await this.dropDead("whenItGains");
       this.judge(evacuated);
     }
-    if (this.goneBytes - beforeBytes > this.costBytes) return "gained";
+    this.balanceBytes += this.goneBytes - beforeBytes - this.costBytes;
+    if (this.balanceBytes > this.bestBalanceBytes) {
+      this.bestBalanceBytes = this.balanceBytes;
+      return "gained";
+    }
     return victims.length === 0 ? "nothing" : "fruitless";
   }
 
