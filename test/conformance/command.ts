@@ -7,7 +7,8 @@ import { spawn, spawnSync } from "node:child_process";
 /** Output that is kept, bytes: the end of it. */
 const KEPT_OUTPUT_BYTES = 8 * 2 ** 20;
 const DEFAULT_SECONDS = 600;
-/** Of a failed command's output, in its error. */
+/** Of a failed command's output, in its error: from its beginning, where the reason may stand. */
+const FIRST_LINES = 5;
 const SHOWN_LINES = 15;
 
 export interface Command {
@@ -60,9 +61,14 @@ export async function succeed(
 ): Promise<string> {
   const { code, output } = await run(program, args, how);
   if (code === 0) return output;
-  throw new Error(
-    `${program} ${args.join(" ").slice(0, 200)} exited with ${code}\n${lastLines(output)}`,
-  );
+  const command = `${program} ${args.join(" ").slice(0, 200)}`;
+  throw new Error(`${command} exited with ${code}\n${firstAndLast(output)}`);
+}
+
+function firstAndLast(text: string): string {
+  const lines = text.trimEnd().split("\n");
+  if (lines.length <= FIRST_LINES + SHOWN_LINES) return lines.join("\n");
+  return [...lines.slice(0, FIRST_LINES), "…", ...lines.slice(-SHOWN_LINES)].join("\n");
 }
 
 /** A script of sh, stopped by its first failure. */
