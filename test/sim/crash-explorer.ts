@@ -65,7 +65,7 @@ export interface ExplorerSummary {
   segmentsDropped: number;
 }
 
-export class CrashViolation extends Error {
+class CrashViolation extends Error {
   override name = "CrashViolation";
 }
 
