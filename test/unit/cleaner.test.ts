@@ -73,7 +73,7 @@ describe("a small store", () => {
       await file.overwrite(1000);
       await file.verify();
       expect(world.troubles).toEqual([]);
-      expect(world.cleaner.counters.cleanedSegments).toBeGreaterThan(20);
+      expect(world.cleaner.counters.cleanedSegments).toBeGreaterThan(5);
       await world.settle();
       expect(await world.findings()).toEqual([]);
     },
