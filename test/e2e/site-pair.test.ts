@@ -43,8 +43,8 @@ describe.skipIf(NO_MOUNTS)(`two sites${NO_MOUNTS === undefined ? "" : ` (${NO_MO
     scene.launch(mirrorStore, "--listen", `127.0.0.1:${path.far}`, "--key-file", scene.key());
 
   async function startPrimary(...args: readonly string[]): Promise<TestSite> {
-    const link = ["--peer", `127.0.0.1:${path.near}`, "--key-file", scene.key()];
-    return scene.mount(primaryStore, ...link, "--fsync", "remote", ...args);
+    const peer = ["--peer", `127.0.0.1:${path.near}`, "--key-file", scene.key()];
+    return scene.mount(primaryStore, ...peer, "--fsync", "remote", ...args);
   }
 
   async function startBoth(): Promise<{ primary: TestSite; mirror: TestSite }> {
@@ -98,7 +98,7 @@ describe.skipIf(NO_MOUNTS)(`two sites${NO_MOUNTS === undefined ? "" : ` (${NO_MO
     for (let number = 0; number < 12; number++) {
       await writeSynced(primary.at(`file-${number}`), `${number} ${content}`);
     }
-    const [segment = "", damaged] = flipIn(primaryStore, "3 kept at two sites");
+    const [segment, damaged] = flipIn(primaryStore, "3 kept at two sites");
     const before = readFileSync(segment);
     expect(damaged).toBeGreaterThan(0);
     const scrub = await scene.smfs("scrub", primaryStore, "--rate", "1GiB", "--json");
@@ -128,8 +128,8 @@ describe.skipIf(NO_MOUNTS)(`two sites${NO_MOUNTS === undefined ? "" : ` (${NO_MO
     for (let i = 0; i < 8; i++) await writeSynced(primary.at("busy"), `${i}`.repeat(1_500_000));
     await scene.succeed("snapshot", "create", primary.store, "a-checkpoint");
     await primary.when("its drops", ({ store }) => store.segmentsDropped > 3);
-    const { store } = await primary.when("quiet", (status) => status.store.segments <= 3);
-    await mirror.when("its drops", (status) => status.store.segments === store.segments);
+    const { store } = await primary.when("quiet", (now) => now.store.segments <= 3);
+    await mirror.when("its drops", (now) => now.store.segments === store.segments);
     expect(await readFile(mirror.at("busy"), "utf8")).toBe("7".repeat(1_500_000));
   });
 

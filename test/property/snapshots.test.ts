@@ -134,8 +134,8 @@ async function run(world: VolumeWorld, event: Event, tally: Tally): Promise<numb
   const { volume } = world;
   const kept = new Set(volume.keptSnapshots.map((snapshot) => snapshot.name));
   if ("change" in event) {
-    const change = volume.change((transaction) => applyTo(transaction, event.change));
-    return (await world.finish(change)).sequence;
+    const changed = volume.change((transaction) => applyTo(transaction, event.change));
+    return (await world.finish(changed)).sequence;
   }
   if ("take" in event) {
     if (kept.has(event.take)) {

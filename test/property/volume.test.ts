@@ -191,8 +191,8 @@ async function recordsOf(world: VolumeWorld, log: LogReader): Promise<RawRecord[
 }
 
 /** Without the ages, which a follower knows from the next checkpoint only when data was moved. */
-function liveBytesIn(live: Pick<LiveBytes, "entries"> | null): (readonly [number, number])[] {
-  return (live?.entries ?? []).map(({ segment, bytes }) => [segment, bytes] as const);
+function liveBytesIn(table: Pick<LiveBytes, "entries"> | null): (readonly [number, number])[] {
+  return (table?.entries ?? []).map(({ segment, bytes }) => [segment, bytes] as const);
 }
 
 test("after every record a follower holds what the primary held after it", async () => {

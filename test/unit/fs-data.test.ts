@@ -11,7 +11,6 @@ import {
   FALLOC_PUNCH_HOLE,
   FALLOC_ZERO_RANGE,
   type MaybePromise,
-  ROOT_INODE,
 } from "../../logfs/core/vfs.ts";
 import {
   APPEND,
@@ -24,73 +23,10 @@ import {
   ROOT,
   WRITE,
 } from "../fs-world.ts";
+import { OneFile } from "../one-file.ts";
 
 const KEEP = FALLOC_KEEP_SIZE;
 const PUNCH = FALLOC_PUNCH_HOLE | FALLOC_KEEP_SIZE;
-
-class OneFile {
-  readonly world: FsWorld;
-  handle = 0;
-  inode = 0;
-
-  constructor(world = new FsWorld()) {
-    this.world = world;
-  }
-
-  static async make(world?: FsWorld): Promise<OneFile> {
-    const file = new OneFile(world);
-    const { fs } = file.world;
-    const made = await file.world.run(fs.create(ROOT, 1, name("f"), 0o644, true, READ_WRITE));
-    file.handle = made.handle;
-    file.inode = made.attributes.inode;
-    return file;
-  }
-
-  get fs() {
-    return this.world.fs;
-  }
-
-  async write(offset: number, data: Uint8Array): Promise<void> {
-    expect(await this.world.run(this.fs.write(this.handle, offset, data, "none"))).toBe(
-      data.length,
-    );
-  }
-
-  async read(offset: number, length: number): Promise<Uint8Array> {
-    return concatBytes(await this.world.run(this.fs.read(this.handle, offset, length)));
-  }
-
-  attributes() {
-    return this.world.run(this.fs.getattr(this.inode));
-  }
-
-  truncate(size: number) {
-    return this.world.run(this.fs.setattr(ROOT, this.inode, { size }));
-  }
-
-  fallocate(offset: number, length: number, mode: number) {
-    return this.world.run(this.fs.fallocate(this.handle, offset, length, mode));
-  }
-
-  async extents(): Promise<{ start: number; length: number; skip: number }[]> {
-    const found: { start: number; length: number; skip: number }[] = [];
-    await this.world.run(
-      this.world.volume.view((view) => {
-        found.length = 0;
-        visitExtents(view, this.inode, 0, FILE_SIZE_MAX, ({ start, length, skip }) => {
-          found.push({ start, length, skip });
-          return true;
-        });
-      }),
-    );
-    return found;
-  }
-
-  async reopen(): Promise<void> {
-    await this.world.remount();
-    this.handle = await this.world.run(this.fs.open(ROOT, this.inode, READ_WRITE));
-  }
-}
 
 function countReads({ volume }: FsWorld): { count: number } {
   const reads = { count: 0 };
@@ -102,82 +38,7 @@ function countReads({ volume }: FsWorld): { count: number } {
   return reads;
 }
 
-/** Blocks that stand at even addresses come at once, into memory given; the others later. */
-function halfCached({ volume }: FsWorld): { now: number; late: number } {
-  const reads = { now: 0, late: 0 };
-  const readBlock = volume.readBlock.bind(volume);
-  volume.readBlock = (segment, offset, length, into) => {
-    const bytes = (readBlock(segment, offset, length) as Uint8Array).slice();
-    if ((offset >>> 12) % 2 === 1) {
-      reads.late++;
-      return Promise.resolve().then(() => {
-        // Another read has used the memory meanwhile.
-        if (into !== undefined) new Uint8Array(into.buffer).fill(0xee);
-        return bytes;
-      });
-    }
-    reads.now++;
-    into?.set(bytes);
-    return into?.subarray(0, length) ?? bytes;
-  };
-  return reads;
-}
-
-/** The tree answers later, the data at once, into memory given. */
-function withNodesLate({ volume }: FsWorld): { late: boolean; memory: number } {
-  const given = { late: true, memory: 0 };
-  const view = volume.view.bind(volume);
-  volume.view = (operation) =>
-    given.late ? Promise.resolve().then(() => view(operation)) : view(operation);
-  const readBlock = volume.readBlock.bind(volume);
-  volume.readBlock = (segment, offset, length, into) => {
-    const bytes = readBlock(segment, offset, length) as Uint8Array;
-    if (into === undefined) return bytes;
-    given.memory++;
-    into.set(bytes);
-    return into.subarray(0, length);
-  };
-  return given;
-}
-
 describe("writing and reading", () => {
-  test("BlocksThatComeAtOnceAndLaterMakeOneRead", async () => {
-    const file = await OneFile.make();
-    // Far from one another in the log: each block is read by itself.
-    for (const at of [6, 4, 2, 0, 5, 3, 1]) {
-      await file.write(at * 5000, bytesOf(5000, at));
-      await file.write(1_000_000, bytesOf(7000));
-    }
-    const expected = await file.read(0, 35_000);
-    const reads = halfCached(file.world);
-    for (let time = 0; time < 3; time++) expect(await file.read(0, 35_000)).toEqual(expected);
-    expect(reads.now).toBeGreaterThan(3);
-    expect(reads.late).toBeGreaterThan(3);
-  });
-
-  test("ReadsThatComeLaterDoNotShareMemory", async () => {
-    const world = new FsWorld();
-    const files = [];
-    for (const n of [0, 1, 2, 3]) {
-      const content = bytesOf(20_000, n);
-      const made = world.fs.create(ROOT, ROOT_INODE, name(`f${n}`), 0o644, true, READ_WRITE);
-      const { handle } = await world.run(made);
-      await world.run(world.fs.write(handle, 0, content, "none"));
-      files.push({ handle, content });
-    }
-    const given = withNodesLate(world);
-    const reads = files.map(({ handle }) => world.fs.read(handle, 0, 20_000));
-    const pieces = await world.run(Promise.all(reads));
-    for (const [i, { content }] of files.entries()) {
-      expectBytes(concatBytes(pieces[i] ?? []), content);
-    }
-    // Those that are answered at once do: or this would show nothing.
-    expect(given.memory).toBe(0);
-    given.late = false;
-    for (const { handle } of files) void world.fs.read(handle, 0, 20_000);
-    expect(given.memory).toBe(files.length);
-  });
-
   test("AFreshFileGivesNothing", async () => {
     const file = await OneFile.make();
     expect(await file.read(0, 100)).toHaveLength(0);

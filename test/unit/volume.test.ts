@@ -181,8 +181,8 @@ describe("loading", () => {
       if (needle.every((byte, k) => file[i + k] === byte)) at = i;
     }
     world.disk.flipBit(segment, at, 3);
-    const damaged = world.finish(world.volume.view((v) => v.get(1, 59)));
-    await expect(damaged).rejects.toMatchObject({
+    const damaged = async () => world.finish(world.volume.view((v) => v.get(1, 59)));
+    await expect(damaged()).rejects.toMatchObject({
       code: "DAMAGED",
       message: expect.stringMatching(/tree node at segment \d+ offset \d+: checksum/),
     });
@@ -195,8 +195,8 @@ describe("loading", () => {
     await world.reopen();
     const { segment } = world.log.checkpoint ?? { segment: 0 };
     for (let offset = 0; offset < 16384; offset += 512) world.disk.makeUnreadable(segment, offset);
-    const attempt = world.finish(world.volume.view((v) => v.get(1, 0)));
-    await expect(attempt).rejects.toSatisfy((error) => toErrno(error) === ERRNO.EIO);
+    const attempt = async () => world.finish(world.volume.view((v) => v.get(1, 0)));
+    await expect(attempt()).rejects.toSatisfy((error) => toErrno(error) === ERRNO.EIO);
   });
 });
 
