@@ -2,7 +2,7 @@
 import { writeFileSync } from "node:fs";
 import { init, type EChartsOption } from "echarts";
 
-export interface Axis {
+interface Axis {
   /** Name and unit. */
   readonly name: string;
   readonly scale: "linear" | "log";

@@ -178,7 +178,7 @@ function contentOf(block: number, version: number, bytes: number): Uint8Array {
 }
 
 /** LFS's curves, and what our policy would do if there were no metadata. */
-export interface Reference {
+interface Reference {
   readonly noVariance: Series;
   readonly ofPaper: Readonly<Record<Pattern, Series>>;
   readonly ofPolicy: Readonly<Record<Pattern, Series>>;
