@@ -1,5 +1,7 @@
 /** `smfs mkfs` makes a store; `smfs genkey` the key that two sites share. */
 import { randomBytes } from "node:crypto";
+import { existsSync, statfsSync } from "node:fs";
+import { dirname, resolve } from "node:path";
 import { Command } from "commander";
 import { SmfsError } from "../lib/errors.ts";
 import { parseSize } from "../lib/units.ts";
@@ -17,13 +19,15 @@ import { closeLog } from "./site/primary.ts";
 
 /** A write of 1 MiB, with the extents that it replaces, is one record; a record is in one segment. */
 const MIN_SEGMENT_BYTES = 2 * 2 ** 20;
+const MAX_DEFAULT_SEGMENT_BYTES = 100_000_000;
+const SEGMENTS_OF_A_DEVICE = 64;
 
 export function mkfsCommand(): Command {
   return new Command("mkfs")
     .description("make a store: an empty file system, or the place where a mirror will be")
     .argument("<store>", "a directory that is missing or empty")
     .option("--mirror", "make a mirror: it takes the log of the first primary that connects")
-    .option("--segment-size <size>", "of the log's files", "100MB")
+    .option("--segment-size <size>", "of the log's files (default: 100MB, less on a small device)")
     .action(mkfs);
 }
 
@@ -41,17 +45,23 @@ function segmentOptions(text: string): ResolvedOptions {
   return resolveOptions({ segmentBytes });
 }
 
-async function mkfs(path: string, flags: { mirror?: true; segmentSize: string }): Promise<void> {
+/** The cleaner keeps one segment and more for itself: that must be little of the device. */
+function defaultSegmentBytes(path: string): number {
+  let place = resolve(path);
+  while (!existsSync(place)) place = dirname(place);
+  const { bsize, blocks } = statfsSync(place);
+  const share = Math.floor((bsize * blocks) / SEGMENTS_OF_A_DEVICE / MIN_SEGMENT_BYTES);
+  return Math.min(MAX_DEFAULT_SEGMENT_BYTES, Math.max(1, share) * MIN_SEGMENT_BYTES);
+}
+
+async function mkfs(path: string, flags: { mirror?: true; segmentSize?: string }): Promise<void> {
   if (flags.mirror) {
     StoreRegistry.create(path, "mirror");
     process.stdout.write(`${path}: an empty mirror; mount it with --listen and --key-file\n`);
     return;
   }
-  const { segmentBytes, maxRecordBytes } = parseFlag(
-    "--segment-size",
-    flags.segmentSize,
-    segmentOptions,
-  );
+  const { segmentSize = String(defaultSegmentBytes(path)) } = flags;
+  const { segmentBytes, maxRecordBytes } = parseFlag("--segment-size", segmentSize, segmentOptions);
   const registry = StoreRegistry.create(path, "primary");
   const placement = registry.createLog(segmentBytes, maxRecordBytes);
   const store = new FileSegmentStore(placement.directory);

@@ -182,13 +182,13 @@ describe.skipIf(NO_MOUNTS)(
 
     it("at its capacity it answers ENOSPC, keeps what it acknowledged, and can be emptied", async () => {
       const store = await scene.mkfs("store");
-      const left = await fillEmptyAndCheck(store, "--capacity", "24MiB");
+      const left = await fillEmptyAndCheck(store, "--capacity", "32MiB");
       await expectUsable(await scene.mount(store, "--capacity", "48MiB"), left);
     });
 
     it.skipIf(NOT_ROOT)("so it does on a full device (needs root for a tmpfs)", async () => {
       const device = scene.folder("device");
-      await run("mount", ["-t", "tmpfs", "-o", "size=24m", "tmpfs", device]);
+      await run("mount", ["-t", "tmpfs", "-o", "size=32m", "tmpfs", device]);
       const store = await scene.mkfs("device/store");
       const left = await fillEmptyAndCheck(store);
       await run("mount", ["-o", "remount,size=48m", device]);

@@ -96,6 +96,8 @@ const ROUND_BYTES = 256 * 2 ** 20;
 /** Of the store: what the cleaner keeps for itself, but not more segments than it can use. */
 const OWN_SHARE = 1 / 64;
 const OWN_SEGMENTS = 16;
+/** A store of few segments is not all the cleaner's: then only those that are mostly dead are cleaned. */
+const MOST_OWN_SHARE = 1 / 8;
 /** Space under which the cleaner hurries: this share of the store, two segments at least. */
 const PRESSURE_SHARE = 1 / 100;
 const LEAST_GARBAGE_SEGMENTS = 4;
@@ -253,8 +255,10 @@ export class Cleaner {
    */
   private get ownBytes(): number {
     const { segmentBytes } = this.options;
-    const share = Math.min(this.ports.space().totalBytes * OWN_SHARE, OWN_SEGMENTS * segmentBytes);
-    return Math.max(1.25 * segmentBytes, share) + this.checkpointsBytes;
+    const { totalBytes } = this.ports.space();
+    const share = Math.min(totalBytes * OWN_SHARE, OWN_SEGMENTS * segmentBytes);
+    const victim = Math.min(1.25 * segmentBytes, totalBytes * MOST_OWN_SHARE);
+    return Math.max(victim, share) + this.checkpointsBytes;
   }
 
   /** What is dirty may be written, and what becomes dirty meanwhile; but not more than all nodes. */
@@ -273,7 +277,10 @@ export class Cleaner {
       garbageShare,
       leastGarbageBytes: LEAST_GARBAGE_SEGMENTS * segmentBytes,
       ownBytes: this.ownBytes,
-      pressureBytes: Math.max(2 * segmentBytes, totalBytes * PRESSURE_SHARE),
+      pressureBytes: Math.max(
+        Math.min(2 * segmentBytes, totalBytes * MOST_OWN_SHARE),
+        totalBytes * PRESSURE_SHARE,
+      ),
     };
     return goalOf(this.census.spaceUse(), thresholds, this.need);
   }
