@@ -73,7 +73,7 @@ export function makeDirectory(place: string, name: string): string {
 }
 
 /** Waits until something is mounted at `directory`; `server` must not end meanwhile. */
-export async function mounted(directory: string, server: ChildProcess): Promise<void> {
+async function mounted(directory: string, server: ChildProcess): Promise<void> {
   let failure: unknown;
   server.once("error", (error) => (failure = error));
   const deadline = Date.now() + START_MILLIS;
