@@ -200,8 +200,8 @@ function referenceOf(segments: number): Reference {
       reference: true,
     },
     ofPaper: {
-      uniform: model("greedy, LFS Fig. 4", "uniform", emptinessOf),
-      "hot and cold": model("cost-benefit, LFS Fig. 7", "hot and cold", costBenefit),
+      uniform: model("greedy as LFS Fig. 4, simulated", "uniform", emptinessOf),
+      "hot and cold": model("cost-benefit as LFS Fig. 7, simulated", "hot and cold", costBenefit),
     },
     ofPolicy: {
       uniform: model("our policy, no metadata", "uniform", worthOf),
