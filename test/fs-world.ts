@@ -51,7 +51,7 @@ class NotingCommitter implements Committer {
 
 export class FsWorld {
   readonly clock = new VirtualClock();
-  readonly disk: SimulatedDisk;
+  disk: SimulatedDisk;
   readonly committer = new NotingCommitter();
   log: Log;
   volume: TreeVolume;
