@@ -19,6 +19,7 @@ const totals: Reporter = {
 export default defineConfig({
   test: {
     include: ["test/**/*.test.ts"],
+    setupFiles: ["test/setup.ts"],
     testTimeout: 60_000,
     fileParallelism: false,
     reporters: ["default", totals],
