@@ -73,6 +73,9 @@ function adopt(path: string): void {
     release();
   }
   process.stdout.write(`${path}: a mirror; mount it with --listen and --key-file\n`);
+  process.stdout.write(
+    "if this was the primary's own store: smfs mirror promote makes it one again\n",
+  );
 }
 
 /** Through the site when one runs, else on the store itself. */
