@@ -28,6 +28,8 @@ export interface Measured {
   readonly residentBytes: number;
   /** Mean cost of one operation, microseconds of wall time; 32 are under way together. */
   readonly micros: Readonly<Record<string, number>>;
+  /** Longest time that one operation kept the event loop, milliseconds: nobody was served meanwhile. */
+  readonly longestStepMillis: number;
 }
 
 const FILES_PER_DIRECTORY = 1000;
@@ -47,7 +49,9 @@ export async function work({ store, shape, from, to, end }: WorkOrder): Promise<
   const { fs, replayed } = opened;
   await fs.getattr(ROOT_INODE);
   const openMillis = performance.now() - started;
-  const subject = shape === "sparse" ? await SparseFile.open(fs) : new Files(fs, shape);
+  const steps = new Steps();
+  const subject =
+    shape === "sparse" ? await SparseFile.open(fs, steps) : new Files(fs, shape, steps);
   const micros: Record<string, number> = {};
   if (to > from) micros.grow = await each(from, to, (n) => subject.make(n));
   micros.make = await each(to, to + PROBES, (n) => subject.make(n));
@@ -56,7 +60,20 @@ export async function work({ store, shape, from, to, end }: WorkOrder): Promise<
   micros.remove = await each(to, to + PROBES, (n) => subject.remove(n));
   const residentBytes = process.resourceUsage().maxRSS * 1024;
   if (end === "close") await opened.close();
-  return { openMillis, replayedRecords: replayed, residentBytes, micros };
+  const { longestStepMillis } = steps;
+  return { openMillis, replayedRecords: replayed, residentBytes, micros, longestStepMillis };
+}
+
+/** Calls operations, and notes the longest time until one gave way to others. */
+class Steps {
+  longestStepMillis = 0;
+
+  run<T>(operation: () => T): T {
+    const started = performance.now();
+    const outcome = operation();
+    this.longestStepMillis = Math.max(this.longestStepMillis, performance.now() - started);
+    return outcome;
+  }
 }
 
 interface Subject {
@@ -70,26 +87,28 @@ interface Subject {
 class Files implements Subject {
   private readonly fs: Vfs;
   private readonly shape: Shape;
+  private readonly steps: Steps;
   private readonly directories = new Map<number, Promise<number>>();
 
-  constructor(fs: Vfs, shape: Shape) {
+  constructor(fs: Vfs, shape: Shape, steps: Steps) {
     this.fs = fs;
     this.shape = shape;
+    this.steps = steps;
   }
 
   async make(n: number): Promise<void> {
     const { parent, name } = await this.placeOf(n);
-    await this.fs.mknod(ROOT_USER, parent, name, 0o100644, 0);
+    await this.steps.run(() => this.fs.mknod(ROOT_USER, parent, name, 0o100644, 0));
   }
 
   async look(n: number): Promise<void> {
     const { parent, name } = await this.placeOf(n);
-    await this.fs.lookup(ROOT_USER, parent, name);
+    await this.steps.run(() => this.fs.lookup(ROOT_USER, parent, name));
   }
 
   async remove(n: number): Promise<void> {
     const { parent, name } = await this.placeOf(n);
-    await this.fs.unlink(ROOT_USER, parent, name);
+    await this.steps.run(() => this.fs.unlink(ROOT_USER, parent, name));
   }
 
   /** Microseconds an entry. */
@@ -127,33 +146,36 @@ const BLOCK = new Uint8Array(4096).fill(0x5a);
 class SparseFile implements Subject {
   private readonly fs: Vfs;
   private readonly handle: number;
+  private readonly steps: Steps;
 
-  static async open(fs: Vfs): Promise<SparseFile> {
+  static async open(fs: Vfs, steps: Steps): Promise<SparseFile> {
     const name = bytesOf("sparse");
     const options = { read: true, write: true, append: false, truncate: false };
     const made = await fs.create(ROOT_USER, ROOT_INODE, name, 0o644, false, options);
     await fs.setattr(ROOT_USER, made.attributes.inode, { size: SPARSE_BYTES });
-    return new SparseFile(fs, made.handle);
+    return new SparseFile(fs, made.handle, steps);
   }
 
-  private constructor(fs: Vfs, handle: number) {
+  private constructor(fs: Vfs, handle: number, steps: Steps) {
     this.fs = fs;
     this.handle = handle;
+    this.steps = steps;
   }
 
   async make(n: number): Promise<void> {
-    await this.fs.write(this.handle, offsetOf(n), BLOCK, "none");
+    await this.steps.run(() => this.fs.write(this.handle, offsetOf(n), BLOCK, "none"));
   }
 
   async look(n: number): Promise<void> {
-    const read = this.fs.read(this.handle, offsetOf(n), BLOCK.length);
+    const read = this.steps.run(() => this.fs.read(this.handle, offsetOf(n), BLOCK.length));
     const [piece] = read instanceof Promise ? await read : read;
     if (piece?.[0] !== BLOCK[0]) throw new Error(`block ${n} is not what was written`);
   }
 
   async remove(n: number): Promise<void> {
     const mode = FALLOC_PUNCH_HOLE | FALLOC_KEEP_SIZE;
-    await this.fs.fallocate(this.handle, offsetOf(n), BLOCK.length, mode);
+    const { handle } = this;
+    await this.steps.run(() => this.fs.fallocate(handle, offsetOf(n), BLOCK.length, mode));
   }
 
   list(): Promise<number> {

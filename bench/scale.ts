@@ -79,6 +79,7 @@ function describe({ files, grown, afterDeath, afterClose }: Step): [string, unkn
       mountMillisAfterCrash: Math.round(afterDeath.openMillis),
       replayedRecords: afterDeath.replayedRecords,
       mountMillisAfterClose: Math.round(afterClose.openMillis),
+      longestStepMillis: Math.round(grown.longestStepMillis),
       residentMiB: Math.round(grown.residentBytes / 2 ** 20),
       residentMiBAfterMount: Math.round(afterClose.residentBytes / 2 ** 20),
     },
