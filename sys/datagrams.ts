@@ -8,35 +8,20 @@
  */
 import { SmfsError } from "../lib/errors.ts";
 import { reserved, struct, u16, u32, u64, viewOf } from "../lib/codec.ts";
-import { allocateForever, declareRaw, lastErrno, type NativeMemory } from "./libc.ts";
+import { declareRaw, lastErrno, type NativeMemory, nativeMemory } from "./libc.ts";
+import { BatchHeader, Iovec } from "./message.ts";
 import { ERRNO } from "../lib/errno.ts";
 
 /** include/linux/socket.h */
 const MSG_DONTWAIT = 0x40;
 
-/** struct mmsghdr of 64-bit Linux (include/linux/socket.h); pointers below 2^53. */
-const MessageHeader = struct("mmsghdr", {
-  name: u64("address of the peer's sockaddr, or 0"),
-  nameBytes: u32("room for it; its length after receiving"),
-  padding: reserved(4),
-  parts: u64("address of the iovec"),
-  partCount: u64("1"),
-  control: u64("0"),
-  controlBytes: u64("0"),
-  flags: u32("MSG_ flags after receiving"),
-  padding2: reserved(4),
-  length: u32("bytes received or sent"),
-  padding3: reserved(4),
-});
-const Part = struct("iovec", { base: u64("address"), length: u64("bytes") });
-
 /** sizeof(struct sockaddr_in6), the larger of the two. */
 const NAME_BYTES = 28;
-const NAME_BYTES_AT = MessageHeader.offsetOf("nameBytes");
-const LENGTH_AT = MessageHeader.offsetOf("length");
-const PART_LENGTH_AT = Part.offsetOf("length");
+const NAME_BYTES_AT = BatchHeader.offsetOf("nameBytes");
+const LENGTH_AT = BatchHeader.offsetOf("length");
+const PART_LENGTH_AT = Iovec.offsetOf("length");
 
-const PROTOTYPE = "(int fd, void *messages, unsigned int count, int flags";
+const PROTOTYPE = "(int fd, uintptr_t messages, unsigned int count, int flags";
 const recvmmsg = declareRaw("recvmmsg", `int recvmmsg${PROTOTYPE}, void *timeout)`);
 const sendmmsg = declareRaw("sendmmsg", `int sendmmsg${PROTOTYPE})`);
 
@@ -57,22 +42,22 @@ class Row {
     }
     this.count = count;
     this.slotBytes = slotBytes;
-    this.headers = allocateForever(count * MessageHeader.size);
-    const parts = allocateForever(count * Part.size);
-    const data = allocateForever(count * slotBytes);
-    const names = allocateForever(count * NAME_BYTES);
+    this.headers = nativeMemory(count * BatchHeader.size);
+    const parts = nativeMemory(count * Iovec.size);
+    const data = nativeMemory(count * slotBytes);
+    const names = nativeMemory(count * NAME_BYTES);
     this.view = viewOf(this.headers.bytes);
     this.parts = viewOf(parts.bytes);
     this.data = data.bytes;
     this.names = names;
     this.partMemory = parts;
     for (let i = 0; i < count; i++) {
-      const base = Number(data.address) + i * slotBytes;
-      Part.encode(this.parts, i * Part.size, { base, length: slotBytes });
-      MessageHeader.encode(this.view, i * MessageHeader.size, {
-        name: Number(names.address) + i * NAME_BYTES,
+      const base = data.address + i * slotBytes;
+      Iovec.encode(this.parts, i * Iovec.size, { base, length: slotBytes });
+      BatchHeader.encode(this.view, i * BatchHeader.size, {
+        name: names.address + i * NAME_BYTES,
         nameBytes: NAME_BYTES,
-        parts: Number(parts.address) + i * Part.size,
+        parts: parts.address + i * Iovec.size,
         partCount: 1,
         control: 0,
         controlBytes: 0,
@@ -83,15 +68,15 @@ class Row {
   }
 
   setNameBytes(i: number, bytes: number): void {
-    this.view.setUint32(i * MessageHeader.size + NAME_BYTES_AT, bytes, true);
+    this.view.setUint32(i * BatchHeader.size + NAME_BYTES_AT, bytes, true);
   }
 
   nameBytes(i: number): number {
-    return this.view.getUint32(i * MessageHeader.size + NAME_BYTES_AT, true);
+    return this.view.getUint32(i * BatchHeader.size + NAME_BYTES_AT, true);
   }
 
   length(i: number): number {
-    return this.view.getUint32(i * MessageHeader.size + LENGTH_AT, true);
+    return this.view.getUint32(i * BatchHeader.size + LENGTH_AT, true);
   }
 }
 
@@ -108,7 +93,7 @@ export class Receiver {
   receive(fd: number): number {
     const { row } = this;
     for (let i = 0; i < row.count; i++) row.setNameBytes(i, NAME_BYTES);
-    const count = recvmmsg(fd, row.headers.pointer, row.count, MSG_DONTWAIT, null);
+    const count = recvmmsg(fd, row.headers.address, row.count, MSG_DONTWAIT, null);
     return Math.max(0, count);
   }
 
@@ -154,7 +139,7 @@ export class Sender {
 
   constructor(count: number, slotBytes: number) {
     this.row = new Row(count, slotBytes);
-    this.control = allocateForever(count * Control.size);
+    this.control = nativeMemory(count * Control.size);
     this.controlView = viewOf(this.control.bytes);
     this.ends = new Uint32Array(count);
   }
@@ -174,7 +159,7 @@ export class Sender {
   push(datagram: Uint8Array, to: Uint8Array | null): void {
     const { row, filled } = this;
     row.data.set(datagram, filled * row.slotBytes);
-    row.parts.setUint32(filled * Part.size + PART_LENGTH_AT, datagram.length, true);
+    row.parts.setUint32(filled * Iovec.size + PART_LENGTH_AT, datagram.length, true);
     if (filled === 0) {
       this.nameBytes = to === null ? 0 : to.length;
       if (to !== null) row.names.bytes.set(to);
@@ -190,7 +175,7 @@ export class Sender {
     let errors = 0;
     let from = 0;
     while (from < this.filled) {
-      const sent = sendmmsg(fd, this.row.headers.pointer, this.arrange(from), MSG_DONTWAIT);
+      const sent = sendmmsg(fd, this.row.headers.address, this.arrange(from), MSG_DONTWAIT);
       const firstEnd = this.ends[0] as number;
       if (sent > 0) from = this.ends[sent - 1] as number;
       else if (lastErrno() === ERRNO.EAGAIN || lastErrno() === ERRNO.ENOBUFS) break;
@@ -209,7 +194,7 @@ export class Sender {
   }
 
   private lengthOf(i: number): number {
-    return this.row.parts.getUint32(i * Part.size + PART_LENGTH_AT, true);
+    return this.row.parts.getUint32(i * Iovec.size + PART_LENGTH_AT, true);
   }
 
   /** Writes the headers of all messages from datagram `from` on; how many. */
@@ -235,12 +220,12 @@ export class Sender {
   private writeMessage(message: number, start: number, end: number): void {
     const { row } = this;
     const isCut = end - start > 1;
-    MessageHeader.encode(row.view, message * MessageHeader.size, {
-      name: this.nameBytes === 0 ? 0 : Number(row.names.address),
+    BatchHeader.encode(row.view, message * BatchHeader.size, {
+      name: this.nameBytes === 0 ? 0 : row.names.address,
       nameBytes: this.nameBytes,
-      parts: Number(row.partMemory.address) + start * Part.size,
+      parts: row.partMemory.address + start * Iovec.size,
       partCount: end - start,
-      control: isCut ? Number(this.control.address) + message * Control.size : 0,
+      control: isCut ? this.control.address + message * Control.size : 0,
       controlBytes: isCut ? Control.size : 0,
       flags: 0,
       length: 0,

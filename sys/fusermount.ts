@@ -11,7 +11,8 @@ import { once } from "node:events";
 import { closeSync } from "node:fs";
 import { viewOf, struct, u32, i32, u64 } from "../lib/codec.ts";
 import { SmfsError } from "../lib/errors.ts";
-import { declare } from "./libc.ts";
+import { declare, nativeMemory } from "./libc.ts";
+import { Iovec, MessageHeader } from "./message.ts";
 
 const COMMAND = "fusermount3";
 const AF_UNIX = 1;
@@ -39,7 +40,7 @@ const socketpair = declare(
   "socketpair",
   "int socketpair(int domain, int type, int protocol, void *pair)",
 );
-const recvmsg = declare("recvmsg", "int64_t recvmsg(int fd, msghdr *message, int flags)");
+const recvmsg = declare("recvmsg", "int64_t recvmsg(int fd, void *message, int flags)");
 
 /** Mounts `mountpoint` with fusermount's options (comma-separated) and gives the descriptor. */
 export async function fusermount(mountpoint: string, options: string): Promise<number> {
@@ -79,19 +80,24 @@ async function run(args: string[], commFd?: number): Promise<void> {
 }
 
 function receiveDescriptor(socket: number): number {
-  const payload = Buffer.alloc(1);
-  const control = Buffer.alloc(RightsMessage.size);
-  const message = {
-    msg_name: null,
-    msg_namelen: 0,
-    msg_iov: [{ iov_base: payload, iov_len: payload.length }],
-    msg_iovlen: 1,
-    msg_control: control,
-    msg_controllen: control.length,
-    msg_flags: 0,
-  };
-  recvmsg(socket, message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-  const rights = RightsMessage.decode(viewOf(control), 0);
+  // One piece of memory, which the call itself holds: header, iovec, control message, payload.
+  const vectorAt = MessageHeader.size;
+  const controlAt = vectorAt + Iovec.size;
+  const payloadAt = controlAt + RightsMessage.size;
+  const { address, bytes } = nativeMemory(payloadAt + 1);
+  const view = viewOf(bytes);
+  Iovec.encode(view, vectorAt, { base: address + payloadAt, length: 1 });
+  MessageHeader.encode(view, 0, {
+    name: 0,
+    nameBytes: 0,
+    parts: address + vectorAt,
+    partCount: 1,
+    control: address + controlAt,
+    controlBytes: RightsMessage.size,
+    flags: 0,
+  });
+  recvmsg(socket, bytes, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+  const rights = RightsMessage.decode(view, controlAt);
   const expected = rights.level === SOL_SOCKET && rights.type === SCM_RIGHTS;
   if (rights.length !== RIGHTS_LENGTH || !expected) {
     throw new SmfsError("UNSUPPORTED", `${COMMAND} handed over no descriptor`);

@@ -4,7 +4,8 @@
  * `declare` gives a typed function for one libc call. Nothing is loaded before the first call, so
  * that a program that never mounts runs where there is no koffi and no glibc. A call that answers
  * −1 throws `SystemError` with the name of its errno; a platform without the call throws
- * `SmfsError` UNSUPPORTED. Structures that cross the border are declared here and nowhere else.
+ * `SmfsError` UNSUPPORTED. Structures that cross the border are codecs of `lib/codec.ts` in native
+ * memory; those that several calls share are in `message.ts` and `sockaddr.ts`.
  */
 import { createRequire } from "node:module";
 import type { LibraryHandle } from "koffi";
@@ -51,26 +52,12 @@ function load(): Libc {
   }
   try {
     const koffi = createRequire(import.meta.url)("koffi") as Koffi;
-    declareStructures(koffi);
     libc = { koffi, library: koffi.load("libc.so.6") };
     return libc;
   } catch (error) {
     const what = "system calls need the koffi package and glibc (libc.so.6; not musl)";
     throw new SmfsError("UNSUPPORTED", `${what}: ${messageOf(error)}`, error);
   }
-}
-
-function declareStructures(koffi: Koffi): void {
-  koffi.struct("iovec", { iov_base: "void *", iov_len: "size_t" });
-  koffi.struct("msghdr", {
-    msg_name: "void *",
-    msg_namelen: "uint32_t",
-    msg_iov: "iovec *",
-    msg_iovlen: "size_t",
-    msg_control: "void *",
-    msg_controllen: "size_t",
-    msg_flags: "int",
-  });
 }
 
 /** A libc function; the wrappers in this folder give each its argument types. */
@@ -155,17 +142,20 @@ export function lastErrno(): number {
   return load().koffi.errno();
 }
 
-/** Memory that the C library may keep pointers into: it stays where it is, for as long as we run. */
+/** Memory that system calls are told the address of. It stays where it is while `bytes` is held. */
 export interface NativeMemory {
-  readonly pointer: object;
-  readonly address: bigint;
-  readonly bytes: Uint8Array;
+  readonly address: number;
+  readonly bytes: Uint8Array<ArrayBuffer>;
 }
 
-/** Never given back: for buffers that live as long as the process. */
-export function allocateForever(length: number): NativeMemory {
-  const { koffi } = load();
-  const pointer = koffi.alloc("uint8_t", length) as object;
-  const bytes = new Uint8Array(koffi.view(pointer, length));
-  return { pointer, address: koffi.address(pointer), bytes };
+/** Zeroed; given back by the collector when nobody holds it. */
+export function nativeMemory(length: number): NativeMemory {
+  // V8 neither moves nor pools what an ArrayBuffer of its own holds.
+  const bytes = new Uint8Array(new ArrayBuffer(length));
+  return { address: addressOf(bytes), bytes };
+}
+
+/** Where the first byte is, as long as somebody holds `bytes`. User addresses are below 2^53. */
+export function addressOf(bytes: Uint8Array): number {
+  return Number(load().koffi.address(bytes));
 }
