@@ -2,7 +2,7 @@
  * The crash explorer: a random life of one file system, cut at every step of its disk, in every way
  * a cut can fall out, and again in the lives after.
  *
- * 1. A machine is formatted (or opened) and works; at each step of the disk (a write begun, done, a
+ * 1. A machine is formatted, or one that has lived for a while (`crash-aged.ts`) is opened, and works; at each step of the disk (a write begun, done, a
  *    sync, an allocation, a removal) a copy of the disk's image is kept with what was promised by then.
  * 2. Each copy meets fates: the process dies, or the power goes and takes all, nothing, everything
  *    behind a torn write, one write out of the middle, sectors here and there.
@@ -13,12 +13,14 @@
  */
 import { SmfsError } from "../../lib/errors.ts";
 import { Prng } from "../../lib/prng.ts";
-import { ModelFs } from "../fs-model.ts";
 import { VirtualClock } from "./clock.ts";
+import { agedFileSystem } from "./crash-aged.ts";
 import { fatesOf, type Fate } from "./crash-fates.ts";
-import { CrashHistory, linesOf, type State } from "./crash-history.ts";
-import { CrashMachine, diskOf, NotFormatted } from "./crash-machine.ts";
-import { CrashWorkload, linesOfMachine } from "./crash-workload.ts";
+import { CrashHistory, emptyModel, linesOf, type State } from "./crash-history.ts";
+import { CrashViolation, type Inspection, Inspector } from "./crash-inspection.ts";
+import { CrashMachine, diskOf } from "./crash-machine.ts";
+import { randomMix } from "./crash-mix.ts";
+import { CrashWorkload } from "./crash-workload.ts";
 import type { SimulatedDisk } from "./disk.ts";
 import { DiskImage } from "./disk-image.ts";
 
@@ -33,12 +35,12 @@ export interface ExplorerOptions {
   readonly depth: number;
 }
 
-/** For every run of the tests: short lives, one fate a cut. */
+/** For every run of the tests: thousands of short lives, one fate a cut. */
 export const CRASH_QUICK: ExplorerOptions = {
-  operations: 16,
+  operations: 10,
   fatesPerCut: 1,
-  livesAfter: 2,
-  depth: 3,
+  livesAfter: 1,
+  depth: 2,
 };
 
 /** By command: longer lives, every fate of every cut. */
@@ -49,25 +51,31 @@ export const CRASH_THOROUGH: ExplorerOptions = {
   depth: 3,
 };
 
+/** Lives that begin with mkfs, and are cut there, too. */
+const NEW_SHARE = 0.25;
+
 /** How to see a violation again. */
 export function replayOf(seed: number, kind: "quick" | "thorough" = "quick"): string {
   const flag = kind === "quick" ? " --quick" : "";
   return `seed ${seed}: npm run sim -- crash --seed ${seed} --runs 1${flag}`;
 }
 
-export interface ExplorerSummary {
-  lives: number;
-  operations: number;
-  cuts: number;
-  crashes: number;
-  failedSyncs: number;
-  refusedForSpace: number;
-  segmentsDropped: number;
-}
+const NOTHING_YET = {
+  lives: 0,
+  operations: 0,
+  cuts: 0,
+  crashes: 0,
+  /** Crashes that left an image which no crash before had left. */
+  images: 0,
+  failedSyncs: 0,
+  refusedForSpace: 0,
+  refusedForQuota: 0,
+  snapshots: 0,
+  cleanedSegments: 0,
+  segmentsDropped: 0,
+};
 
-class CrashViolation extends Error {
-  override name = "CrashViolation";
-}
+export type ExplorerSummary = Readonly<typeof NOTHING_YET>;
 
 /** A moment at which a crash could come. */
 interface Cut {
@@ -84,28 +92,32 @@ interface Lived {
 }
 
 export class CrashExplorer {
-  readonly summary: ExplorerSummary = {
-    lives: 0,
-    operations: 0,
-    cuts: 0,
-    crashes: 0,
-    failedSyncs: 0,
-    refusedForSpace: 0,
-    segmentsDropped: 0,
-  };
+  private readonly counts = { ...NOTHING_YET };
   private readonly prng: Prng;
+  private readonly seed: number;
   private readonly options: ExplorerOptions;
+  private readonly inspector = new Inspector();
   /** How it came here, for whoever reads a violation. */
   private readonly trail: string[] = [];
 
   constructor(seed: number, options: ExplorerOptions) {
+    this.seed = seed;
     this.prng = new Prng(seed);
     this.options = options;
   }
 
+  get summary(): ExplorerSummary {
+    return { ...this.counts, images: this.inspector.opened };
+  }
+
   /** Throws `CrashViolation`. */
   async run(): Promise<ExplorerSummary> {
-    await this.explore(new DiskImage(), new CrashHistory(), 1);
+    if (this.prng.chance(NEW_SHARE)) {
+      await this.explore(new DiskImage(), new CrashHistory(), 1);
+    } else {
+      const { image, history } = await agedFileSystem(this.seed);
+      await this.explore(image.copy(), history, 1);
+    }
     return this.summary;
   }
 
@@ -117,7 +129,7 @@ export class CrashExplorer {
         goOn.add(this.prng.below(lived.cuts.length));
     }
     for (const [index, cut] of lived.cuts.entries()) {
-      this.summary.cuts++;
+      this.counts.cuts++;
       const fates = fatesOf(cut.image, this.prng, this.options.fatesPerCut);
       const survivor = goOn.has(index) ? this.prng.pick(fates) : null;
       for (const fate of fates) {
@@ -134,19 +146,25 @@ export class CrashExplorer {
     goesOn: boolean,
     depth: number,
   ): Promise<void> {
-    this.summary.crashes++;
+    this.counts.crashes++;
     const promised = fate.survives === "written" ? cut.written : cut.durable;
-    const { index, found } = await this.inspect(fate.image.copy(), history, promised);
+    const seen = await this.inspector.inspect(fate.image.copy());
+    if (seen === null && promised >= 0) {
+      throw new CrashViolation(`no file system, promised state ${promised}`);
+    }
+    if (!goesOn && seen === null) return;
+    const index = seen === null ? -1 : recognise(seen, history, promised);
     if (!goesOn) return;
-    await this.explore(fate.image, history.after(index, found, cut.durable), depth + 1);
+    const after = history.after(index, seen?.foundSequence ?? 0, cut.durable);
+    await this.explore(fate.image, after, depth + 1);
   }
 
   /** One machine's life on `image`, which is changed; every step of its disk is kept. */
   private async live(image: DiskImage, before: CrashHistory): Promise<Lived> {
-    const { prng, summary } = this;
-    summary.lives++;
+    const { prng, counts } = this;
+    counts.lives++;
     const clock = new VirtualClock();
-    const disk = diskOf(clock, image, { capacityBytes: prng.pick([2 ** 20, 2 ** 20, 180_000]) });
+    const disk = diskOf(clock, image, { capacityBytes: image.totalBytes() + this.roomBytes() });
     const cuts: Cut[] = [];
     const history = before.after(before.newest, Infinity, before.durable);
     disk.onBoundary = (what) => {
@@ -155,60 +173,36 @@ export class CrashExplorer {
     };
     const machine = await start(disk, clock, history);
     if (machine === null) return { cuts, history };
-    const workload = new CrashWorkload(prng, machine, history);
+    const workload = new CrashWorkload(prng, machine, history, randomMix(prng));
     const half = Math.ceil(this.options.operations / 2);
     const isWell = await workload.run(prng.below(half));
     if (isWell) this.breakSomething(disk);
     if (isWell) await workload.run(half);
-    summary.operations += history.states.length - before.states.length;
-    summary.refusedForSpace += workload.refused;
-    summary.segmentsDropped += machine.log.statistics.segmentsDropped;
+    counts.operations += history.states.length - before.states.length;
+    counts.refusedForSpace += workload.refused.space;
+    counts.refusedForQuota += workload.refused.quota;
+    counts.segmentsDropped += machine.log.statistics.segmentsDropped;
+    counts.cleanedSegments += machine.cleanedSegments;
+    counts.snapshots += machine.volume.keptSnapshots.length;
     return { cuts, history };
   }
 
+  /** Free space at the beginning of a life: next to none, some segments, plenty. */
+  private roomBytes(): number {
+    return this.prng.pick([60_000, 180_000, 2 ** 20]);
+  }
+
   private breakSomething(disk: SimulatedDisk): void {
-    const { prng, summary } = this;
+    const { prng, counts } = this;
     const roll = prng.float();
     if (roll < 0.2) {
-      summary.failedSyncs++;
+      counts.failedSyncs++;
       disk.failNextSync("failed: input/output error, pages dropped");
     } else if (roll < 0.4) {
       disk.refuseAllocations(1 + prng.below(6));
     } else if (roll < 0.5) {
       disk.failNextWrite({ kind: "short", bytes: prng.below(1000) });
     }
-  }
-
-  /** Opens what a crash left, compares it with the history; gives the index of its state and its newest record. */
-  private async inspect(image: DiskImage, history: CrashHistory, promised: number) {
-    const disk = diskOf(null, image);
-    const machine = await CrashMachine.open(disk, null).catch((error: unknown) => {
-      if (error instanceof NotFormatted && promised < 0) return null;
-      throw new CrashViolation(`does not open: ${String(error)}`, { cause: error });
-    });
-    if (machine === null) return { index: -1, found: 0 };
-    const { index, state } = await this.recognise(machine, history, promised);
-    const findings = await machine.findings();
-    if (findings.length > 0) throw new CrashViolation(`fsck: ${findings.join("; ")}`);
-    const inodes = state.model.fs.all().length;
-    const counted = machine.volume.statistics.inodes;
-    if (counted !== inodes) throw new CrashViolation(`counts ${counted} inodes, has ${inodes}`);
-    return { index, found: machine.foundSequence };
-  }
-
-  private async recognise(machine: CrashMachine, history: CrashHistory, promised: number) {
-    const shown = await linesOfMachine(machine);
-    const candidates = history.indexesAt(machine.foundSequence);
-    const differences: string[] = [];
-    for (const index of candidates) {
-      const state = history.states[index] as State;
-      const difference = differenceOf(shown, linesOf(state.model));
-      if (difference !== null) differences.push(`not state ${index}: ${difference}`);
-      else if (index >= promised) return { index, state };
-      else differences.push(`is state ${index}, ${promised} was acknowledged`);
-    }
-    const where = `record ${machine.foundSequence}, promised ${promised}`;
-    throw new CrashViolation(`${where}: ${differences.join("; ")}`);
   }
 
   /** Whatever goes wrong inside says where it happened. */
@@ -226,6 +220,49 @@ export class CrashExplorer {
   }
 }
 
+/** The newest state that this can be, everything promised included. Throws `CrashViolation`. */
+function recognise(seen: Inspection, history: CrashHistory, promised: number): number {
+  const differences: string[] = [];
+  for (const index of history.indexesAt(seen.foundSequence)) {
+    const state = history.states[index] as State;
+    const difference = differenceOf(seen, expectationOf(state));
+    if (difference !== null) differences.push(`not state ${index}: ${difference}`);
+    else if (index >= promised) return index;
+    else differences.push(`is state ${index}, ${promised} was acknowledged`);
+  }
+  const where = `record ${seen.foundSequence}, promised ${promised}`;
+  throw new CrashViolation(`${where}: ${differences.join("; ")}`);
+}
+
+type Expectation = Pick<Inspection, "lines" | "inodes">;
+
+const expectations = new WeakMap<State, Expectation>();
+
+/** States do not change, and each is compared with many images. */
+function expectationOf(state: State): Expectation {
+  const known = expectations.get(state);
+  if (known !== undefined) return known;
+  const lines = linesOf(state.model).toSorted();
+  const expectation = { lines, inodes: state.model.fs.all().length };
+  expectations.set(state, expectation);
+  return expectation;
+}
+
+function differenceOf(seen: Inspection, expected: Expectation): string | null {
+  const lacking = without(expected.lines, seen.lines);
+  const extra = without(seen.lines, expected.lines);
+  if (lacking.length + extra.length > 0) {
+    return `lacks ${lacking.join(" | ")}, shows ${extra.join(" | ")}`;
+  }
+  if (seen.inodes === expected.inodes) return null;
+  return `counts ${seen.inodes} inodes, has ${expected.inodes}`;
+}
+
+function without(lines: readonly string[], others: readonly string[]): string[] {
+  const known = new Set(others);
+  return lines.filter((line) => !known.has(line));
+}
+
 /** null: the disk was too full to begin. */
 async function start(
   disk: SimulatedDisk,
@@ -236,7 +273,7 @@ async function start(
     if (history.newest >= 0) return await CrashMachine.open(disk, clock);
     await clearHalfMade(disk);
     const machine = await CrashMachine.format(disk, clock);
-    history.add({ fs: new ModelFs(), snapshots: new Map() }, machine.headSequence(), "mkfs", [1]);
+    history.add(emptyModel(), machine.headSequence(), "mkfs", [1]);
     await machine.whenDurable();
     history.durable = 0;
     history.written = 0;
@@ -250,11 +287,4 @@ async function start(
 /** What is left of an interrupted mkfs is removed before the next, as `smfs mkfs --force` does. */
 async function clearHalfMade(disk: SimulatedDisk): Promise<void> {
   for (const { segment } of disk.list().toReversed()) disk.remove(segment);
-}
-
-function differenceOf(shown: readonly string[], expected: readonly string[]): string | null {
-  const missing = expected.filter((line) => !shown.includes(line));
-  const extra = shown.filter((line) => !expected.includes(line));
-  if (missing.length + extra.length === 0) return null;
-  return `lacks ${missing.join(" | ")}, shows ${extra.join(" | ")}`;
 }

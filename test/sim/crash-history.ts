@@ -4,16 +4,22 @@
  */
 import { crc32c } from "../../lib/crc32c.ts";
 import { concatBytes } from "../../lib/bytes.ts";
+import { NO_QUOTA, type Quota } from "../../logfs/core/fs/superblock.ts";
 import { type Caller, ROOT_INODE, type Vfs } from "../../logfs/core/vfs.ts";
 import { ModelFs, type ModelNode } from "../fs-model.ts";
 
 export const ROOT: Caller = { uid: 0, gid: 0, groups: () => [] };
 const READ = { read: true, write: false, append: false, truncate: false };
 
-/** A file system and its snapshots by name. */
+/** A file system, its snapshots by name, its quota. */
 export interface Model {
   readonly fs: ModelFs;
   readonly snapshots: ReadonlyMap<string, ModelFs>;
+  readonly quota: Quota;
+}
+
+export function emptyModel(): Model {
+  return { fs: new ModelFs(), snapshots: new Map(), quota: NO_QUOTA };
 }
 
 export interface State {
@@ -25,9 +31,13 @@ export interface State {
 }
 
 /** One line per name, in order of names: two file systems that give the same look the same. */
-export function linesOf({ fs, snapshots }: Model): string[] {
+export function linesOf({ fs, snapshots, quota }: Model): string[] {
   const kept = [...snapshots].map(([name, model]) => of(name, linesOfModel(model)));
-  return [...linesOfModel(fs), ...kept.flat()];
+  return [...linesOfModel(fs), ...kept.flat(), lineOfQuota(quota)];
+}
+
+export function lineOfQuota({ bytes, inodes }: Quota): string {
+  return `quota of ${bytes} bytes, ${inodes} inodes`;
 }
 
 /** The lines of a snapshot. */
@@ -178,12 +188,17 @@ export class CrashHistory {
     return this.states.length - 1;
   }
 
-  add({ fs, snapshots }: Model, sequence: number, what: string, inodes: readonly number[]): void {
+  add(
+    { fs, snapshots, quota }: Model,
+    sequence: number,
+    what: string,
+    inodes: readonly number[],
+  ): void {
     const before = this.states.at(-1)?.sequence ?? sequence - 1;
     this.states.push({
       before,
       sequence,
-      model: { fs: copyOfModel(fs), snapshots: new Map(snapshots) },
+      model: { fs: copyOfModel(fs), snapshots: new Map(snapshots), quota },
       what,
     });
     for (const inode of inodes) this.touched.set(inode, this.newest);

@@ -10,6 +10,7 @@ import { GatedVolume } from "../../logfs/core/fs/cleaner/gated-volume.ts";
 import { FileSystem } from "../../logfs/core/fs/filesystem.ts";
 import { initialise } from "../../logfs/core/fs/inodes.ts";
 import { Reaper } from "../../logfs/core/fs/reaper.ts";
+import type { Quota } from "../../logfs/core/fs/superblock.ts";
 import type { TreeVolume, VolumeEnvironment } from "../../logfs/core/fs/volume.ts";
 import { formatVolume, openVolume } from "../../logfs/core/fs/volume-open.ts";
 import { EPOCH_REASON } from "../../logfs/core/log/epoch.ts";
@@ -18,7 +19,7 @@ import type { LogOptions } from "../../logfs/core/log/options.ts";
 import type { MaybePromise, SyncLevel } from "../../logfs/core/vfs.ts";
 import type { Clock, Timers } from "../../lib/ports.ts";
 import { VirtualClock } from "./clock.ts";
-import type { Machine } from "./crash-workload.ts";
+import type { Machine } from "./crash-operations.ts";
 import { type DiskOptions, type Schedule, SimulatedDisk } from "./disk.ts";
 import type { DiskImage } from "./disk-image.ts";
 import { Life } from "./life.ts";
@@ -128,6 +129,10 @@ export class CrashMachine implements Machine {
     this.volume.checkpoint();
   };
 
+  get cleanedSegments(): number {
+    return this.cleaner?.counters.cleanedSegments ?? 0;
+  }
+
   readonly clean = async (): Promise<void> => {
     if (this.cleaner !== null) await this.wait(this.cleaner.trim(() => {}));
   };
@@ -138,6 +143,19 @@ export class CrashMachine implements Machine {
 
   readonly removeSnapshot = (name: string): void => {
     this.volume.snapshots.remove(name);
+  };
+
+  get quota(): Quota {
+    return this.volume.statistics.quota;
+  }
+
+  readonly used = (): Quota => {
+    const { dataBytes, inodes } = this.volume.statistics;
+    return { bytes: dataBytes, inodes };
+  };
+
+  readonly setQuota = (quota: Quota): void => {
+    this.volume.setQuota(quota);
   };
 
   /** Nobody may go on with handles of before: a new file system takes over. */

@@ -4,7 +4,7 @@
  * says what is hit, and nothing acknowledged is gone without a word.
  */
 import { SmfsError } from "../../lib/errors.ts";
-import { linesOf, of, type Refusal, type State, surveyOf } from "./crash-history.ts";
+import { lineOfQuota, linesOf, of, type Refusal, type State, surveyOf } from "./crash-history.ts";
 import { CrashMachine, diskOf } from "./crash-machine.ts";
 import type { SimulatedDisk } from "./disk.ts";
 import type { LivedIn } from "./lived-in.ts";
@@ -66,7 +66,7 @@ async function expectRightOrRefused(
   states: readonly string[][],
 ): Promise<Refusal[]> {
   const seen = await surveyOf(machine.fs);
-  const lines = [...seen.lines];
+  const lines = [...seen.lines, lineOfQuota(machine.quota)];
   const refusals = [...seen.refusals];
   for (const [name, fs] of machine.snapshots()) {
     const kept = await surveyOf(fs);

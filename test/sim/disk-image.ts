@@ -11,6 +11,7 @@
  * - A file that grew may be found at any length it had since its last sync.
  */
 import { assert } from "../../lib/assert.ts";
+import { crc32c } from "../../lib/crc32c.ts";
 import { SmfsError } from "../../lib/errors.ts";
 import type { Prng } from "../../lib/prng.ts";
 
@@ -73,6 +74,17 @@ export class DiskImage {
     }
     other.inFlight = [...this.inFlight];
     return other;
+  }
+
+  /** Images with the same bytes in their segments (as read, whatever is synced) give the same. */
+  fingerprint(): string {
+    const parts = this.segments().map((segment) => {
+      const file = this.file(segment);
+      // Nobody writes to bytes that are shared: their sum stays right.
+      file.cachedIsShared = true;
+      return `${segment}:${file.cached.length}:${sumOf(file.cached)}`;
+    });
+    return parts.join(" ");
   }
 
   segments(): number[] {
@@ -251,6 +263,16 @@ export class DiskImage {
     if (file === undefined) throw new SmfsError("NOT_FOUND", `segment ${segment} does not exist`);
     return file;
   }
+}
+
+const sums = new WeakMap<Uint8Array, number>();
+
+function sumOf(bytes: Uint8Array): number {
+  const known = sums.get(bytes);
+  if (known !== undefined) return known;
+  const sum = crc32c(bytes);
+  sums.set(bytes, sum);
+  return sum;
 }
 
 interface Sector {

@@ -1,8 +1,7 @@
 /** A small file system that has lived: for tests that damage or change it. */
 import { Prng } from "../../lib/prng.ts";
-import { ModelFs } from "../fs-model.ts";
 import { VirtualClock } from "./clock.ts";
-import { CrashHistory } from "./crash-history.ts";
+import { CrashHistory, emptyModel } from "./crash-history.ts";
 import { CrashMachine, diskOf } from "./crash-machine.ts";
 import { CrashWorkload } from "./crash-workload.ts";
 import { DiskImage } from "./disk-image.ts";
@@ -20,7 +19,7 @@ export async function liveIn(seed: number, operations: number): Promise<LivedIn>
   const disk = diskOf(clock, new DiskImage(), { capacityBytes: 2 ** 21 });
   const machine = await CrashMachine.format(disk, clock);
   const history = new CrashHistory();
-  history.add({ fs: new ModelFs(), snapshots: new Map() }, machine.headSequence(), "mkfs", [1]);
+  history.add(emptyModel(), machine.headSequence(), "mkfs", [1]);
   const workload = new CrashWorkload(new Prng(seed), machine, history);
   await workload.run(operations);
   await machine.whenDurable();
