@@ -11,6 +11,7 @@ import { EMPTY, equalBytes } from "../lib/bytes.ts";
 import { SmfsError } from "../lib/errors.ts";
 import { Receiver, Sender } from "./datagrams.ts";
 import { SystemError } from "./libc.ts";
+import { decodeSockaddr } from "./sockaddr.ts";
 import { setReceiveBuffer, setSendBuffer } from "./socket.ts";
 
 /** Datagrams a system call. */
@@ -153,20 +154,10 @@ function openBatches(socket: Socket, maxBytes: number): Batches | null {
   }
 }
 
-/** struct sockaddr_in and sockaddr_in6 (include/uapi/linux/in.h, in6.h): ports are big-endian. */
 function peerOf(sockaddr: Uint8Array): Peer {
   const name = sockaddr.slice();
-  const view = new DataView(name.buffer);
-  const port = view.getUint16(2);
-  if (view.getUint16(0, true) === AF_INET) {
-    return { host: name.subarray(4, 8).join("."), port, name };
-  }
-  const groups = Array.from({ length: 8 }, (_, i) => view.getUint16(8 + 2 * i).toString(16));
-  const host = new URL(`http://[${groups.join(":")}]/`).hostname.slice(1, -1);
-  return { host, port, name };
+  return { ...decodeSockaddr(name), name };
 }
-
-const AF_INET = 2;
 
 /** Asks for buffers past the system's limit where the process may. Gives the receive buffer's bytes. */
 export function widenBuffers(socket: Socket, bytes: number): number {

@@ -1,7 +1,15 @@
-/** Socket options that Node does not offer on a datagram socket's descriptor (socket(7)). */
+/** Sockets as descriptors, and options that Node does not offer on its own (socket(2), socket(7)). */
+import { closeSync } from "node:fs";
+import { ERRNO } from "../lib/errno.ts";
+import { messageOf, SmfsError } from "../lib/errors.ts";
 import { SystemError, declare } from "./libc.ts";
+import { MAX_SOCKADDR_BYTES } from "./sockaddr.ts";
 
-/** Values of include/uapi/asm-generic/socket.h. */
+/** Values of include/uapi/asm-generic/socket.h and net.h. */
+export const SOCK_DGRAM = 2;
+export const SOCK_RAW = 3;
+const SOCK_NONBLOCK = 0o4000;
+const SOCK_CLOEXEC = 0o2000000;
 const SOL_SOCKET = 1;
 const SO_SNDBUF = 7;
 const SO_RCVBUF = 8;
@@ -16,6 +24,53 @@ const getsockopt = declare(
   "getsockopt",
   "int getsockopt(int fd, int level, int name, void *value, void *length)",
 );
+
+const socket = declare("socket", "int socket(int family, int type, int protocol)");
+const bind = declare("bind", "int bind(int fd, const void *name, uint32_t length)");
+const connect = declare("connect", "int connect(int fd, const void *name, uint32_t length)");
+const getsockname = declare("getsockname", "int getsockname(int fd, void *name, void *length)");
+
+/** A socket that never waits; `set` gives it its addresses and options, and it is closed if that fails. */
+export function openSocket(
+  family: number,
+  type: number,
+  protocol: number,
+  set: (fd: number) => void,
+): number {
+  const fd = socket(family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, protocol);
+  try {
+    set(fd);
+    return fd;
+  } catch (error) {
+    closeSync(fd);
+    throw error;
+  }
+}
+
+/** `sockaddr` as `sockaddr.ts` encodes it. */
+export function bindSocket(fd: number, sockaddr: Uint8Array): void {
+  bind(fd, sockaddr, sockaddr.length);
+}
+
+export function connectSocket(fd: number, sockaddr: Uint8Array): void {
+  connect(fd, sockaddr, sockaddr.length);
+}
+
+/** The sockaddr that it is bound to. */
+export function boundAddress(fd: number): Uint8Array {
+  const name = Buffer.alloc(MAX_SOCKADDR_BYTES);
+  const length = Buffer.alloc(4);
+  length.writeUInt32LE(name.length);
+  getsockname(fd, name, length);
+  return name.subarray(0, length.readUInt32LE());
+}
+
+/** `error` with what was tried, in the terms of whoever reads it. */
+export function socketFailure(what: string, error: unknown): unknown {
+  if (!(error instanceof SystemError)) return error;
+  const forbidden = error.errno === ERRNO.EPERM || error.errno === ERRNO.EACCES;
+  return new SmfsError(forbidden ? "NOT_PERMITTED" : "IO", `${what}: ${messageOf(error)}`, error);
+}
 
 /**
  * Asks for a receive buffer past net.core.rmem_max where the process may (CAP_NET_ADMIN), up to
@@ -32,18 +87,19 @@ export function setSendBuffer(fd: number, bytes: number): number {
 
 function setBuffer(fd: number, force: number, plain: number, bytes: number): number {
   try {
-    setOption(fd, force, bytes);
+    setSocketOption(fd, SOL_SOCKET, force, bytes);
   } catch (error) {
     if (!(error instanceof SystemError) || error.code !== "EPERM") throw error;
-    setOption(fd, plain, bytes);
+    setSocketOption(fd, SOL_SOCKET, plain, bytes);
   }
   return getOption(fd, plain);
 }
 
-function setOption(fd: number, name: number, value: number): void {
+/** An option that is an int. */
+export function setSocketOption(fd: number, level: number, name: number, value: number): void {
   const encoded = Buffer.alloc(4);
   encoded.writeInt32LE(value);
-  setsockopt(fd, SOL_SOCKET, name, encoded, encoded.length);
+  setsockopt(fd, level, name, encoded, encoded.length);
 }
 
 function getOption(fd: number, name: number): number {

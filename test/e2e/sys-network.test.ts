@@ -1,0 +1,254 @@
+import { Worker } from "node:worker_threads";
+import { createSocket } from "node:dgram";
+import { once } from "node:events";
+import { closeSync, openSync, readlinkSync } from "node:fs";
+import { afterEach, describe, expect, it } from "vitest";
+import { Receiver, Sender } from "../../sys/datagrams.ts";
+import { ip } from "../../sys/iproute.ts";
+import { nativeMemory } from "../../sys/libc.ts";
+import { inNamespace } from "../../sys/netns.ts";
+import { directionOf, PacketSocket } from "../../sys/packet-socket.ts";
+import { Bell, PollSet } from "../../sys/poll.ts";
+import { openTun, type TunDevice, type TunOptions } from "../../sys/tun.ts";
+import { UdpSocket } from "../../sys/udp-socket.ts";
+import { interfacesOf, namespace, whyNoNamespaces } from "../namespaces.ts";
+
+const LOCAL = { host: "127.0.0.1", port: 0 };
+const HERE = "192.0.2.1";
+const THERE = "192.0.2.2";
+const whyNot = whyNoNamespaces();
+const skipped = whyNot === null ? "" : ` (skipped: ${whyNot})`;
+const closing: { close(): void }[] = [];
+
+afterEach(() => {
+  for (const each of closing.splice(0)) each.close();
+});
+
+function closed<T extends { close(): void }>(each: T): T {
+  closing.push(each);
+  return each;
+}
+
+function tunIn(name: string, options: Partial<TunOptions> = {}): TunDevice {
+  const all: TunOptions = { name: "smfs0", offload: "none", queue: "only", ...options };
+  const tun = closed(inNamespace(name, () => openTun(all)));
+  ip(name, ["address", "add", `${HERE}/24`, "dev", tun.name]);
+  ip(name, ["link", "set", tun.name, "up"]);
+  return tun;
+}
+
+/** IPv4 without options, UDP: back to the sender. Swapping leaves both checksums right. */
+function turnAround(packet: Uint8Array): void {
+  const source = packet.slice(12, 16);
+  packet.copyWithin(12, 16, 20);
+  packet.set(source, 16);
+  const port = packet.slice(20, 22);
+  packet.copyWithin(20, 22, 24);
+  packet.set(port, 22);
+}
+
+/** Reads until a packet of IPv4 to `THERE` comes; the kernel also sends some of its own. */
+function readUdp(tun: TunDevice, memory: ReturnType<typeof nativeMemory>): number {
+  const poll = new PollSet([tun.fd]);
+  for (let tries = 0; tries < 100; tries++) {
+    expect(poll.wait(2e6)).toBe(1);
+    const length = tun.read(memory, 0, memory.bytes.length);
+    if (memory.bytes[tun.headerBytes + 9] === 17 && length > 0) return length;
+  }
+  throw new Error("no UDP packet came");
+}
+
+describe.skipIf(whyNot !== null)(`TUN devices in namespaces${skipped}`, () => {
+  it.each(["none", "checksum", "segmentation"] as const)(
+    "a datagram leaves through the device and its answer comes back (offload: %s)",
+    (offload) => {
+      const name = namespace();
+      const tun = tunIn(name, { offload });
+      const socket = closed(
+        inNamespace(
+          name,
+          () => new UdpSocket({ local: { host: HERE, port: 0 }, peer: { host: THERE, port: 7 } }),
+        ),
+      );
+      const sender = new Sender(4, 100);
+      sender.push(new TextEncoder().encode("question"), null);
+      expect(sender.flush(socket.fd, () => expect.unreachable())).toBe(0);
+
+      const memory = nativeMemory(2048);
+      const length = readUdp(tun, memory);
+      expect(length).toBe(tun.headerBytes + 28 + "question".length);
+      turnAround(memory.bytes.subarray(tun.headerBytes));
+      expect(tun.write(memory, 0, length)).toBe(0);
+
+      const receiver = new Receiver(4, 100);
+      expect(new PollSet([socket.fd]).wait(2e6)).toBe(1);
+      expect(receiver.receive(socket.fd)).toBe(1);
+      expect(new TextDecoder().decode(receiver.datagram(0))).toBe("question");
+    },
+  );
+
+  it("a packet socket tells what leaves from what comes", () => {
+    const name = namespace();
+    const tun = tunIn(name);
+    const peer = { host: THERE, port: 7 };
+    const [socket, packets] = inNamespace(name, () => [
+      closed(new UdpSocket({ local: { host: HERE, port: 0 }, peer })),
+      closed(new PacketSocket({ interfaceName: "smfs0", link: "cooked" })),
+    ]);
+    const sender = new Sender(1, 100);
+    sender.push(new Uint8Array(10), null);
+    sender.flush(socket.fd, () => expect.unreachable());
+    const memory = nativeMemory(2048);
+    const length = readUdp(tun, memory);
+    turnAround(memory.bytes);
+    expect(tun.write(memory, 0, length)).toBe(0);
+
+    const receiver = new Receiver(64, 2048);
+    expect(new PollSet([packets.fd]).wait(2e6)).toBe(1);
+    const count = receiver.receive(packets.fd);
+    const found = Array.from({ length: count }, (_, i) => i).filter(
+      (i) => receiver.datagram(i)[0] === 0x45,
+    );
+    expect(found.map((i) => directionOf(receiver.source(i)))).toEqual(["outgoing", "to-us"]);
+    expect(receiver.datagram(found[1] ?? -1)).toEqual(memory.bytes.subarray(0, length));
+  });
+
+  it("reading waits for nothing, and a device that is down refuses packets", () => {
+    const name = namespace();
+    const tun = tunIn(name);
+    const memory = nativeMemory(2048);
+    while (tun.read(memory, 0, 2048) > 0);
+    expect(tun.read(memory, 0, 2048)).toBe(0);
+    ip(name, ["link", "set", tun.name, "down"]);
+    memory.bytes[0] = 0x45;
+    expect(tun.write(memory, 0, 40)).toBe(5); // EIO
+  });
+
+  it("the device is in its namespace, this thread is not, and closing takes it away", () => {
+    const before = readlinkSync("/proc/thread-self/ns/net");
+    const name = namespace();
+    const tun = inNamespace(name, () =>
+      openTun({ name: "smfs%d", offload: "none", queue: "only" }),
+    );
+    expect(tun.name).toBe("smfs0");
+    expect(readlinkSync("/proc/thread-self/ns/net")).toBe(before);
+    expect(interfacesOf(name)).toEqual(["smfs0"]);
+    tun.close();
+    expect(interfacesOf(name)).toEqual([]);
+  });
+
+  it("a name that is taken, or none, is an error that says so", () => {
+    const name = namespace();
+    tunIn(name);
+    expect(() => tunIn(name)).toThrow(expect.objectContaining({ code: "BUSY" }));
+    const noName = () => openTun({ name: "a b", offload: "none", queue: "only" });
+    expect(noName).toThrow(expect.objectContaining({ code: "USAGE" }));
+  });
+
+  it("several queues share one device", () => {
+    const name = namespace();
+    const several: TunOptions = { name: "smfs0", offload: "none", queue: "one-of-several" };
+    const tuns = [0, 1].map(() => closed(inNamespace(name, () => openTun(several))));
+    expect(tuns.map((tun) => tun.name)).toEqual(["smfs0", "smfs0"]);
+  });
+
+  it("a body that throws or waits does not keep the thread in its namespace", () => {
+    const before = readlinkSync("/proc/thread-self/ns/net");
+    const name = namespace();
+    const fails = () =>
+      inNamespace(name, () => {
+        throw new Error("inside");
+      });
+    expect(fails).toThrow("inside");
+    expect(() => inNamespace(name, async () => {})).toThrow(/await/);
+    expect(readlinkSync("/proc/thread-self/ns/net")).toBe(before);
+    const missing = () => inNamespace("smfs-no-such", () => {});
+    expect(missing).toThrow(expect.objectContaining({ code: "NOT_FOUND" }));
+  });
+
+  it("node:dgram takes a socket that was made in a namespace", async () => {
+    const name = namespace();
+    const made = inNamespace(name, () => new UdpSocket({ local: LOCAL }));
+    const node = createSocket("udp4");
+    const listening = once(node, "listening");
+    node.bind({ fd: made.fd });
+    await listening;
+    const peer = made.address;
+    const other = closed(inNamespace(name, () => new UdpSocket({ local: LOCAL, peer })));
+    const heard = once(node, "message");
+    const sender = new Sender(1, 10);
+    sender.push(Uint8Array.of(1, 2), null);
+    sender.flush(other.fd, () => expect.unreachable());
+    expect((await heard)[0]).toEqual(Buffer.from([1, 2]));
+    node.close();
+  });
+});
+
+it("what is no interface has no packet socket", () => {
+  const missing = () => new PacketSocket({ interfaceName: "smfs-none", link: "raw" });
+  expect(missing).toThrow(expect.objectContaining({ code: "NOT_FOUND" }));
+});
+
+it("a wait ends at its time, and at once for what is there", () => {
+  const bell = closed(new Bell());
+  const poll = new PollSet([bell.fd]);
+  const started = performance.now();
+  expect(poll.wait(20_500)).toBe(0);
+  expect(performance.now() - started).toBeGreaterThanOrEqual(20.4);
+  expect(bell.quiet()).toBe(false);
+  bell.ring();
+  bell.ring();
+  expect(poll.wait(Infinity)).toBe(1);
+  expect(poll.isReadable(0)).toBe(true);
+  expect(bell.quiet()).toBe(true);
+  expect(poll.wait(0)).toBe(0);
+});
+
+it("a bell wakes a thread that waits for ever", async () => {
+  const bell = closed(new Bell());
+  const source = `
+    import { parentPort, workerData } from "node:worker_threads";
+    const { Bell, PollSet } = await import(workerData.poll);
+    parentPort.postMessage("waiting");
+    new PollSet([workerData.fd]).wait(Infinity);
+    parentPort.postMessage(new Bell(workerData.fd).quiet());`;
+  const poll = new URL("../../dist/sys/poll.js", import.meta.url).href;
+  const worker = new Worker(new URL(`data:text/javascript,${encodeURIComponent(source)}`), {
+    workerData: { poll, fd: bell.fd },
+  });
+  expect((await once(worker, "message"))[0]).toBe("waiting");
+  bell.ring();
+  expect((await once(worker, "message"))[0]).toBe(true);
+  await once(worker, "exit");
+});
+
+it("a descriptor that is none shows as broken", () => {
+  const fd = openSync("/dev/null", "r");
+  closeSync(fd);
+  const poll = new PollSet([fd]);
+  expect(poll.wait(0)).toBe(1);
+  expect(poll.isBroken(0)).toBe(true);
+});
+
+it.each(["127.0.0.1", "::1"])("synchronous UDP sockets at %s talk to one another", (host) => {
+  const one = closed(new UdpSocket({ local: { host, port: 0 }, bufferBytes: 2 ** 20 }));
+  const two = closed(
+    new UdpSocket({ local: { host, port: 0 }, peer: one.address, fragment: "never" }),
+  );
+  const sender = new Sender(8, 1500);
+  for (let i = 0; i < 8; i++) sender.push(new Uint8Array(1000).fill(i), null);
+  expect(sender.flush(two.fd, () => expect.unreachable())).toBe(0);
+  const receiver = new Receiver(16, 1500);
+  expect(new PollSet([one.fd]).wait(2e6)).toBe(1);
+  expect(receiver.receive(one.fd)).toBe(8);
+  for (let i = 0; i < 8; i++) expect(receiver.datagram(i)).toEqual(new Uint8Array(1000).fill(i));
+  sender.push(new Uint8Array(9), receiver.source(0).slice());
+  expect(sender.flush(one.fd, () => expect.unreachable())).toBe(0);
+  expect(new PollSet([two.fd]).wait(2e6)).toBe(1);
+  expect(receiver.receive(two.fd)).toBe(1);
+});
+
+it("an address that is not of this machine is an error that names it", () => {
+  const elsewhere = () => new UdpSocket({ local: { host: "192.0.2.99", port: 5 } });
+  expect(elsewhere).toThrow(/192\.0\.2\.99:5/);
+});
