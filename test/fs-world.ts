@@ -89,13 +89,20 @@ export class FsWorld {
   async remount(): Promise<void> {
     this.settle();
     this.disk.killProcess(new Prng(1));
+    this.disk = this.disk.successor();
     await this.mount();
   }
 
   /** The power goes now, whatever is under way; another one mounts. */
   async crash(seed: number): Promise<void> {
-    this.disk.crash(new Prng(seed));
+    this.losePower(seed);
     await this.mount();
+  }
+
+  /** What was at work on the disk goes on in this process, and keeps the old one to itself. */
+  losePower(seed: number): void {
+    this.disk.crash(new Prng(seed));
+    this.disk = this.disk.successor();
   }
 
   private async mount(): Promise<void> {

@@ -91,15 +91,6 @@ export function stop(world: FsWorld): void {
   world.disk.killProcess(new Prng(1));
 }
 
-/**
- * The power goes while something is at work on the disk. What was at work goes on in this process, so
- * it keeps the old disk to itself, and the world has a copy of what is left.
- */
-export function losePower(world: FsWorld, seed: number): void {
-  world.disk.crash(new Prng(seed));
-  world.disk = world.disk.copy(world.clock.schedule);
-}
-
 export function copyOf(disk: SimulatedDisk): SimulatedDisk {
   return disk.copy(new VirtualClock().schedule);
 }

@@ -6,7 +6,6 @@ import type { ScannedRecord } from "../../logfs/core/log/scan.ts";
 import { type FsWorld, name, ROOT } from "../fs-world.ts";
 import {
   copyOf,
-  losePower,
   populate,
   recordsOf,
   repair,
@@ -180,7 +179,7 @@ test("a repair that loses its power is finished by the next one", async () => {
         await new Promise((resolve) => setImmediate(resolve));
         world.clock.step();
       }
-      losePower(world, seed);
+      world.losePower(seed);
       if (!isOver) interrupted++;
       if (!isOver && recordsOf(world.disk).length > before) begun++;
       const { check } = await repair(world);

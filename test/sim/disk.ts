@@ -292,6 +292,17 @@ export class SimulatedDisk implements SegmentStore {
     this.refusedAllocations = count;
   }
 
+  /**
+   * The disk as the next process finds it, when this one's is over: whoever goes on in the dead one
+   * (a promise that was under way) writes to this one, and nobody sees it.
+   */
+  successor(): SimulatedDisk {
+    const next = new SimulatedDisk(this.schedule, this.options, this.image.copy());
+    next.reserve = this.reserve;
+    for (const sector of this.unreadable) next.unreadable.add(sector);
+    return next;
+  }
+
   /** Another disk with the same bytes, as if all were synced. */
   copy(schedule: Schedule): SimulatedDisk {
     const image = this.image.copy();

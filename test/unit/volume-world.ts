@@ -25,7 +25,7 @@ export interface WorldOptions {
 
 export class VolumeWorld {
   readonly clock = new VirtualClock();
-  readonly disk: SimulatedDisk;
+  disk: SimulatedDisk;
   readonly options: WorldOptions;
   log: Log;
   volume: TreeVolume;
@@ -79,12 +79,14 @@ export class VolumeWorld {
   async reopen(): Promise<void> {
     await this.durable();
     this.disk.killProcess(new Prng(1));
+    this.disk = this.disk.successor();
     await this.recover();
   }
 
   /** The power goes; what was not synced is kept or lost as `seed` says. */
   async losePower(seed: number): Promise<void> {
     this.disk.crash(new Prng(seed));
+    this.disk = this.disk.successor();
     await this.recover();
   }
 
