@@ -141,8 +141,8 @@ export const STORE = {
   dirty_limit: withDefault(
     size("1MiB", "1TiB"),
     sizeForm,
-    "16MiB",
-    "changed nodes of the tree are written in a checkpoint at this size",
+    "64MiB",
+    "memory for changed nodes of the tree; a checkpoint writes them at this size, or at 1/64 of a smaller store, but not below 16MiB",
   ),
   garbage: withDefault(
     share,

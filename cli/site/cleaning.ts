@@ -7,6 +7,7 @@ import type { Log } from "../../logfs/core/log/log.ts";
 import type { StoreRegistry } from "../../logfs/log/registry.ts";
 import type { FileSegmentStore } from "../../logfs/log/store.ts";
 import type { Config } from "../config.ts";
+import { volumeLimits } from "./limits.ts";
 
 /** A copy of the log that must have a checkpoint before segments are dropped: `PrimarySession`. */
 interface Copy {
@@ -25,7 +26,7 @@ export interface CleanedParts {
 
 export function newCleaner(
   { registry, log, store, volume, copy }: CleanedParts,
-  { store: settings }: Config,
+  config: Config,
   time: Clock & Timers,
   logger: Logger,
 ): Cleaner {
@@ -41,7 +42,8 @@ export function newCleaner(
   const placement = registry.log;
   if (placement === null) throw new SmfsError("NOT_FOUND", `${registry.path} holds no log yet`);
   const { segmentBytes, maxRecordBytes } = placement;
-  const { garbageShare, dirtyLimitBytes: dirtyBytes } = settings;
+  const { garbageShare } = config.store;
+  const { dirtyBytes } = volumeLimits(config, store);
   return new Cleaner(ports, { segmentBytes, maxRecordBytes, garbageShare, dirtyBytes });
 }
 

@@ -17,9 +17,10 @@ import type { LogPlacement, StoreRegistry } from "../../logfs/log/registry.ts";
 import { FileSegmentStore } from "../../logfs/log/store.ts";
 import { FollowerSession, type FollowerStore } from "../../mirror/core/follower.ts";
 import type { Hello } from "../../mirror/core/messages.ts";
-import { closeLog, openStore, volumeLimits } from "./primary.ts";
+import { closeLog, openStore } from "./primary.ts";
 import type { Config } from "../config.ts";
 import { keepDamagedTail } from "../damaged-tail.ts";
+import { volumeLimits } from "./limits.ts";
 import { agreedAtMirror, Reaping } from "./reaping.ts";
 
 /** An open log and the file system that follows it. */
@@ -203,7 +204,7 @@ export class MirrorSite implements FollowerStore {
     const environment = {
       clock: this.time,
       space: () => store.space(),
-      limits: volumeLimits(this.config),
+      limits: volumeLimits(this.config, store),
       onCheckpoint: (reached: ReachedCheckpoint) => reaping.handleCheckpoint(reached),
       onRollback: () => this.handleRollback(),
     };

@@ -11,7 +11,7 @@ import { FileSystem } from "../../logfs/core/fs/filesystem.ts";
 import { LeasedVolume } from "../../logfs/core/fs/leased-volume.ts";
 import { SnapshotVfs } from "../../logfs/core/fs/snapshot-vfs.ts";
 import { openVolume } from "../../logfs/core/fs/volume-open.ts";
-import type { TreeVolume, VolumeLimits } from "../../logfs/core/fs/volume.ts";
+import type { TreeVolume } from "../../logfs/core/fs/volume.ts";
 import { EPOCH_REASON, firstEpochOf } from "../../logfs/core/log/epoch.ts";
 import { Log } from "../../logfs/core/log/log.ts";
 import type { StoreRegistry } from "../../logfs/log/registry.ts";
@@ -21,6 +21,7 @@ import { type CommitOutcome, MirrorCommitter } from "../../mirror/core/commit.ts
 import { PrimarySession } from "../../mirror/core/primary.ts";
 import type { Config } from "../config.ts";
 import { newCleaner } from "./cleaning.ts";
+import { volumeLimits } from "./limits.ts";
 import { reapAtPrimary } from "./reaping.ts";
 
 export interface PrimaryEvents {
@@ -72,7 +73,7 @@ export async function openPrimary(
   const volume = await openVolume(log, log.checkpoint, {
     clock: time,
     space: () => store.space(),
-    limits: volumeLimits(config),
+    limits: volumeLimits(config, store),
     onCheckpoint: (reached) => reaping.handleCheckpoint(reached),
   });
   const wait = { ...config.mount, onSettled };
@@ -178,10 +179,6 @@ function durable(log: Log): Promise<void> {
       else reject(error);
     });
   });
-}
-
-export function volumeLimits({ store }: Config): Partial<VolumeLimits> {
-  return { cacheBytes: store.nodeCacheBytes, dirtyBytes: store.dirtyLimitBytes };
 }
 
 /** Recovers the log and starts this opening's epoch: from here on no older writer is heard. */

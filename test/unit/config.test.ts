@@ -50,7 +50,7 @@ describe("values", () => {
         capacityBytes: null,
         commitIntervalMicros: 1e6,
         nodeCacheBytes: 64 * 2 ** 20,
-        dirtyLimitBytes: 16 * 2 ** 20,
+        dirtyLimitBytes: 64 * 2 ** 20,
         garbageShare: 0.25,
       },
       mount: {

@@ -15,6 +15,7 @@ import { configFrom } from "../../cli/config.ts";
 import { mkfsCommand } from "../../cli/mkfs.ts";
 import { promoteOffline } from "../../cli/promote.ts";
 import { MirrorSite } from "../../cli/site/mirror.ts";
+import { volumeLimits } from "../../cli/site/limits.ts";
 import { closeLog, openPrimary, openStore } from "../../cli/site/primary.ts";
 import type { RawRecord } from "../../logfs/core/log/api.ts";
 import { Log } from "../../logfs/core/log/log.ts";
@@ -192,4 +193,17 @@ it("a mirror whose log is closed for a moment does not take another one", async 
     "being opened",
   );
   expect(registry.log).toEqual(opened);
+});
+
+it("keeps fewer changed nodes in memory for a small store, and never more than configured", () => {
+  const config = configFrom({}, directory);
+  const dirtyMiB = (totalBytes: number, dirtyLimitBytes = 64 * 2 ** 20): number => {
+    const store = { ...config.store, dirtyLimitBytes };
+    const space = () => ({ totalBytes, freeBytes: 0, usedBytes: 0 });
+    return volumeLimits({ ...config, store }, { space }).dirtyBytes / 2 ** 20;
+  };
+  expect(dirtyMiB(2 ** 40)).toBe(64);
+  expect(dirtyMiB(2 * 2 ** 30)).toBe(32);
+  expect(dirtyMiB(2 ** 20)).toBe(16);
+  expect(dirtyMiB(2 ** 20, 2 ** 20)).toBe(1);
 });

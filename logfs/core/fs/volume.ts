@@ -31,7 +31,12 @@ import { encodeUpdate, updateBytes } from "./update.ts";
 export interface VolumeLimits {
   /** Clean nodes kept in memory, bytes. */
   readonly cacheBytes: number;
-  /** Changed nodes kept in memory before a checkpoint writes them, bytes. */
+  /**
+   * Changed nodes kept in memory before a checkpoint writes them, encoded bytes. It is a limit of
+   * memory; replay has its own below. Where changes meet leaves at random (the names of a directory
+   * stand in the order of their hashes), a checkpoint writes most of a leaf for each, unless so much
+   * may wait that leaves are met again.
+   */
   readonly dirtyBytes: number;
   /** Log that opening has to replay at most, about, bytes. */
   readonly replayBytes: number;
@@ -41,7 +46,7 @@ export interface VolumeLimits {
 
 export const DEFAULT_LIMITS: VolumeLimits = {
   cacheBytes: 64 * 2 ** 20,
-  dirtyBytes: 16 * 2 ** 20,
+  dirtyBytes: 64 * 2 ** 20,
   replayBytes: 256 * 2 ** 20,
   replayRecords: 131_072,
 };
