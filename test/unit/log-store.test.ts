@@ -1,5 +1,5 @@
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, readdirSync, rmSync, statSync, truncateSync } from "node:fs";
+import { mkdtempSync, readdirSync, readlinkSync, rmSync, statSync, truncateSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
@@ -37,6 +37,15 @@ const read = (segment: number, offset: number, length: number) =>
   new Promise<Uint8Array>((resolve, reject) => {
     store.read(segment, offset, length, (error, bytes) => (error ? reject(error) : resolve(bytes)));
   });
+
+/** Of a descriptor of this process; nothing when it is closed meanwhile. */
+function targetOf(fd: string): string {
+  try {
+    return readlinkSync(`/proc/self/fd/${fd}`);
+  } catch {
+    return "";
+  }
+}
 
 describe("segment files", () => {
   test("have the space they were allocated, in blocks", () => {
@@ -137,6 +146,24 @@ describe("segment files", () => {
     expect(looker.list()).toEqual([]);
     looker.close();
   });
+
+  test.each([{ capacityBytes: 2 ** 30 }, { capacityBytes: 2 ** 20 }])(
+    "a removed one is gone at once, and its blocks are given back (%o)",
+    async (options) => {
+      const place = join(directory, "own");
+      const own = new FileSegmentStore(place, { reserveBytes: 0, ...options });
+      const isHeld = (): boolean =>
+        readdirSync("/proc/self/fd").some((fd) => targetOf(fd).startsWith(join(place, "0")));
+      own.allocate(1, 2 ** 19);
+      expect(isHeld()).toBe(true);
+      own.remove(1);
+      expect(readdirSync(place)).not.toContain("00000001.seg");
+      if (options.capacityBytes === 2 ** 20) expect(isHeld()).toBe(false);
+      await expect.poll(isHeld).toBe(false);
+      expect(codeOf(() => own.remove(1))).toBe("IO");
+      own.close();
+    },
+  );
 
   test("more segments than descriptors are kept open can all be read", async () => {
     for (let segment = 1; segment <= 80; segment++) {
