@@ -1,6 +1,7 @@
 /** What a running site answers about its quota on the control socket. */
 import { SmfsError } from "../../lib/errors.ts";
 import type { ControlVerb } from "../control.ts";
+import { writeAhead } from "./ahead.ts";
 import { type QuotaChange, type QuotaReport, quotaOf, quotaReport } from "../quota-report.ts";
 import type { Site } from "./site.ts";
 
@@ -33,6 +34,7 @@ async function set(site: Site, change: QuotaChange): Promise<QuotaReport> {
     throw new SmfsError("USAGE", `${registry.path} is a mirror: its quota is that of its primary`);
   }
   const { volume, committer, sync } = role;
+  await writeAhead(volume);
   volume.setQuota(quotaOf(volume.statistics.quota, change));
   await committer.wait(volume.headSequence, sync.fsync);
   return quotaReport(volume.statistics);

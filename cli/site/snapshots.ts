@@ -2,6 +2,7 @@
 import { SmfsError } from "../../lib/errors.ts";
 import type { SnapshotInfo } from "../../logfs/core/fs/snapshot-usage.ts";
 import type { ControlVerb } from "../control.ts";
+import { writeAhead } from "./ahead.ts";
 import type { PrimarySite } from "./primary.ts";
 import type { Site } from "./site.ts";
 
@@ -29,11 +30,13 @@ async function list({ role }: Site): Promise<{ snapshots: SnapshotInfo[] }> {
 }
 
 async function take(primary: PrimarySite, name: string): Promise<void> {
+  await writeAhead(primary.volume);
   primary.volume.snapshots.take(name);
   await safe(primary);
 }
 
 async function remove(primary: PrimarySite, name: string, how: Forced): Promise<void> {
+  await writeAhead(primary.volume);
   const { slot } = primary.volume.snapshots.require(name);
   const open = primary.vfs.openFilesOf(slot);
   if (open > 0 && how !== "forced") {

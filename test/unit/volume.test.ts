@@ -268,6 +268,26 @@ describe("checkpoints", () => {
     expect(world.volume.liveBytes).toBe(totals.treeBytes);
   });
 
+  test("that are asked for can be prepared in steps too", async () => {
+    const limits = { dirtyBytes: 2 ** 19 };
+    const world = new VolumeWorld({ limits, nodeBytes: 4096, log: { segmentBytes: 2 ** 23 } });
+    const filling = world.volume.change((t) => {
+      for (let low = 0; low < 1500; low++) t.put(1, low, value(1, 100));
+    });
+    await world.finish(filling);
+    let steps = 1;
+    for (; world.volume.writeAhead(); steps++) {
+      expect(world.volume.statistics.checkpoints).toBe(0);
+    }
+    expect(steps).toBeGreaterThan(2);
+    const { offset } = world.log.endAddress;
+    world.volume.checkpoint();
+    expect(world.log.endAddress.offset - offset).toBeLessThan(10_000);
+    await world.reopen();
+    expect(world.volume.statistics.replayedRecords).toBe(0);
+    expect(await count(world)).toBe(1500);
+  });
+
   test("come when too much is dirty, and when too much would be replayed", async () => {
     const dirty = await filled(100, { limits: { dirtyBytes: 2000 } });
     expect(dirty.volume.statistics.checkpoints).toBeGreaterThan(2);

@@ -228,6 +228,10 @@ export class TreeVolume implements CleanableVolume, SnapshotSource {
     return this.snapshots.evacuate(segment);
   }
 
+  writeAhead(): boolean {
+    return !this.sweepOnce().done;
+  }
+
   /**
    * Writes a checkpoint now, `needed`: when there is anything to write; gives the newest sequence.
    * Throws what the log throws.
@@ -295,9 +299,7 @@ export class TreeVolume implements CleanableVolume, SnapshotSource {
       this.replayRecords >= replayRecords;
     if (!due || dirtyBytes < this.retryDirtyBytes) return;
     try {
-      this.sweep ??= new LeafSweep();
-      this.sweep.step(this.log, this.state, Math.min(SWEEP_BYTES, most / 8));
-      if (this.sweep.done) this.writeCheckpoint();
+      if (this.sweepOnce().done) this.writeCheckpoint();
     } catch (error) {
       // The operation itself is in the log: its caller must not see this. A log that has failed
       // refuses the next append by itself; a full one may have room later.
@@ -306,6 +308,15 @@ export class TreeVolume implements CleanableVolume, SnapshotSource {
       this.sweep = null;
       this.retryDirtyBytes = dirtyBytes + most / 4;
     }
+  }
+
+  /** Throws what the log throws; then the sweep is over. */
+  private sweepOnce(): LeafSweep {
+    const sweep = this.sweep ?? new LeafSweep();
+    this.sweep = null;
+    sweep.step(this.log, this.state, Math.min(SWEEP_BYTES, this.limits.dirtyBytes / 8));
+    this.sweep = sweep;
+    return sweep;
   }
 
   private noteReached(sequence: number): void {

@@ -21,6 +21,11 @@ export interface CleanableVolume extends Volume {
   touch(at: Address, node: NodeHead): boolean | Promise<boolean>;
   /** The next checkpoint moves the snapshots' tables that stand in this segment. */
   moveTables(segment: number): Promise<void>;
+  /**
+   * Writes some of what is dirty, so that the checkpoint, which is one step, finds little left; gives
+   * whether there is more. Throws what the log throws.
+   */
+  writeAhead(): boolean;
   /** `needed`: only when there is something to write. Throws what the log throws. */
   checkpoint(when?: "needed" | "always"): number;
 }

@@ -206,6 +206,7 @@ export class Cleaner {
     });
     await this.exclusively(async () => {
       this.offerHead();
+      await this.writeAhead();
       this.ports.volume.checkpoint();
       // What others write meanwhile is for the next time, or this would not end.
       const upTo = this.ports.log.endAddress.segment;
@@ -362,7 +363,7 @@ export class Cleaner {
     this.costBytes = 0;
     // Before nothing is found to be of use, everything is tried.
     await this.dropDead(this.fruitlessRounds > 0 ? "always" : "whenItGains");
-    const victims = this.victims(wantedBytes - (this.goneBytes - beforeBytes), upTo);
+    const victims = await this.victims(wantedBytes - (this.goneBytes - beforeBytes), upTo);
     if (victims.length > 0) {
       this.counters.rounds++;
       const evacuated = await this.evacuate(victims);
@@ -382,12 +383,12 @@ export class Cleaner {
     return this.ports.log.statistics.bytesDropped + this.census.dead().waitingBytes;
   }
 
-  private victims(wantedBytes: number, upTo: number): number[] {
+  private async victims(wantedBytes: number, upTo: number): Promise<number[]> {
     if (wantedBytes <= 0) return [];
     const found = this.victimsNow(wantedBytes, upTo);
     if (found.length > 0 || !this.census.awaitsCheckpoint) return found;
     // Only what stands before the newest checkpoint can be dropped one day.
-    this.checkpoint();
+    await this.checkpoint();
     return this.victimsNow(wantedBytes, upTo);
   }
 
@@ -445,7 +446,7 @@ export class Cleaner {
     const { dirtyBytes } = volume.statistics;
     const isDue =
       checkpoint === "always" ? waitingBytes + dirtyBytes > 0 : waitingBytes > dirtyBytes;
-    if (isDue) this.checkpoint();
+    if (isDue) await this.checkpoint();
     const going = new Set(isDue ? this.census.dead().free : free);
     // Nobody else may wait for it to be durable.
     log.whenDurable(log.head.sequence, () => this.handleProgress());
@@ -456,11 +457,25 @@ export class Cleaner {
     await this.waits.until(isOver, LOOK_AGAIN_MICROS);
   }
 
-  private checkpoint(): void {
-    const { log, volume } = this.ports;
+  private async checkpoint(): Promise<void> {
+    await this.writeAhead();
+    this.atCost(() => this.ports.volume.checkpoint("always"));
+  }
+
+  /** Operations get their turn between the steps. */
+  private async writeAhead(): Promise<void> {
+    const { volume } = this.ports;
+    while (this.isRunning && this.atCost(() => volume.writeAhead())) {
+      await this.waits.pause(() => !this.isRunning, 0);
+    }
+  }
+
+  private atCost<T>(append: () => T): T {
+    const { log } = this.ports;
     const before = log.statistics.bytesAppended;
-    volume.checkpoint("always");
+    const outcome = append();
     this.costBytes += log.statistics.bytesAppended - before;
+    return outcome;
   }
 
   private judge(victims: readonly number[]): void {
