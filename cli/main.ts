@@ -21,7 +21,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   fsck: async () => (await import("./fsck.ts")).fsckCommand(),
   scrub: async () => (await import("./scrub.ts")).scrubCommand(),
   debug: async () => (await import("./debug.ts")).debugCommand(),
-  netem: async () => (await import("./netem.ts")).netemCommand(),
+  netem: async () => (await import("./netem/command.ts")).netemCommand(),
 };
 
 const program = new Command("smfs")

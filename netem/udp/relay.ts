@@ -13,7 +13,8 @@ import { isIPv6 } from "node:net";
 import { messageOf, SmfsError } from "../../lib/errors.ts";
 import type { Logger } from "../../lib/ports.ts";
 import type { EmulatedLink } from "../core/link.ts";
-import { EmulatedPath, type PathStatistics } from "../core/path.ts";
+import { EmulatedPath } from "../core/path.ts";
+import type { ControlledPath, ShellStatistics } from "../control/controlled.ts";
 import type { LinkChanges, LinkSettings } from "../core/settings.ts";
 import type { Direction, PathAction, TimelineEvent } from "../core/timeline.ts";
 import { DatagramSocket, type Peer, widenBuffers } from "../../sys/datagram-socket.ts";
@@ -43,27 +44,16 @@ export interface RelayOptions {
   readonly logger: Logger;
 }
 
-export interface RelayStatistics extends PathStatistics {
+export interface RelayStatistics extends ShellStatistics {
   /** For site A before it was heard of. */
   readonly unaddressedDatagrams: number;
   /** Longer than `MAX_DATAGRAM_BYTES`. */
   readonly oversizedDatagrams: number;
-  /** Refused by the kernel, or by a port where nobody listens. */
-  readonly sendErrors: number;
-  /** How far behind their time packets were delivered, summed; and the worst. */
-  readonly lateMicrosTotal: number;
-  readonly lateMicrosMax: number;
 }
 
-export interface Relay {
+export interface Relay extends ControlledPath<RelayStatistics> {
   /** Where site A sends to. */
   readonly address: Endpoint;
-  /** Throws `SmfsError` USAGE when a value makes no sense. */
-  configure(direction: Direction, changes: LinkChanges): void;
-  /** Nothing enters any more; what is on the wire travels on. */
-  cut(direction?: Direction): void;
-  restore(direction?: Direction): void;
-  statistics(): RelayStatistics;
   close(): Promise<void>;
 }
 

@@ -1,6 +1,7 @@
 import { PassThrough } from "node:stream";
 import { describe, expect, test } from "vitest";
-import { netemCommand, type NetemOptions, runNetem } from "../../cli/netem.ts";
+import { netemCommand } from "../../cli/netem/command.ts";
+import { relayCommand, type RelayCommandOptions, runRelay } from "../../cli/netem/relay.ts";
 import { EmulatedPath } from "../../netem/core/path.ts";
 import { parseChanges } from "../../netem/core/parse.ts";
 import { PRESET_NAMES, PRESETS } from "../../netem/core/presets.ts";
@@ -101,12 +102,12 @@ describe("timeline", () => {
 });
 
 /** A run of the command: its output so far, a way to write its input, and its end. */
-function startNetem(options: Partial<NetemOptions>) {
+function startNetem(options: Partial<RelayCommandOptions>) {
   const input = new PassThrough();
   const stop = new AbortController();
   let output = "";
   let errors = "";
-  const ended = runNetem(
+  const ended = runRelay(
     { listen: "127.0.0.1:0", peer: "127.0.0.1:9", seed: "1", json: true, ...options },
     {
       input,
@@ -173,7 +174,7 @@ describe("smfs netem", () => {
   });
 
   test("has an option for every setting, and help with the presets", () => {
-    const help = netemCommand().helpInformation();
+    const help = relayCommand().helpInformation();
     for (const name of [
       "--reorder-delay",
       "--burst",
@@ -184,5 +185,6 @@ describe("smfs netem", () => {
     ]) {
       expect(help).toContain(name);
     }
+    expect(netemCommand().helpInformation()).toContain("up");
   });
 });

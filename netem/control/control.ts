@@ -1,5 +1,5 @@
 /**
- * The relay's control protocol: one JSON object a line in, one a line out, in order.
+ * The control protocol of an emulated path: one JSON object a line in, one a line out, in order.
  *
  *     {"set": {"loss": "1%", "burst": 8}, "direction": "a>b"}     {"ok": true}
  *     {"cut": true}   {"restore": true}                           {"ok": true}
@@ -12,10 +12,10 @@ import { messageOf, SmfsError } from "../../lib/errors.ts";
 import type { EmulatedLinkStatistics } from "../core/link.ts";
 import { parseChanges } from "../core/parse.ts";
 import type { Direction } from "../core/timeline.ts";
-import type { Relay, RelayStatistics } from "./relay.ts";
+import type { ControlledPath, ShellStatistics } from "./controlled.ts";
 
-/** Both directions together, then each by itself and what concerns the sockets. */
-export type StatisticsReply = Record<keyof EmulatedLinkStatistics, number> & RelayStatistics;
+/** Both directions together, then each by itself and what concerns the shell. */
+export type StatisticsReply = Record<keyof EmulatedLinkStatistics, number> & ShellStatistics;
 
 export type ControlReply =
   | { readonly ok: true; readonly statistics?: StatisticsReply }
@@ -25,34 +25,34 @@ const VERBS = ["set", "cut", "restore", "stats"] as const;
 type Verb = (typeof VERBS)[number];
 
 /** Does what the line asks; never throws for what the line says. */
-export function answerLine(relay: Relay, line: string): ControlReply {
+export function answerLine(path: ControlledPath, line: string): ControlReply {
   try {
-    return answer(relay, parseObject(line, "a command"));
+    return answer(path, parseObject(line, "a command"));
   } catch (error) {
     if (!(error instanceof SmfsError)) throw error;
     return { ok: false, error: messageOf(error) };
   }
 }
 
-function answer(relay: Relay, command: Record<string, unknown>): ControlReply {
+function answer(path: ControlledPath, command: Record<string, unknown>): ControlReply {
   const verb = verbOf(command);
   const direction = directionOf(command["direction"]);
   switch (verb) {
     case "set":
-      relay.configure(direction, parseChanges(textsOf(command["set"])));
+      path.configure(direction, parseChanges(textsOf(command["set"])));
       return { ok: true };
     case "cut":
-      relay.cut(direction);
+      path.cut(direction);
       return { ok: true };
     case "restore":
-      relay.restore(direction);
+      path.restore(direction);
       return { ok: true };
     case "stats":
-      return { ok: true, statistics: statisticsReply(relay.statistics()) };
+      return { ok: true, statistics: statisticsReply(path.statistics()) };
   }
 }
 
-export function statisticsReply(statistics: RelayStatistics): StatisticsReply {
+export function statisticsReply(statistics: ShellStatistics): StatisticsReply {
   const { aToB, bToA } = statistics;
   return {
     sent: aToB.sent + bToA.sent,
