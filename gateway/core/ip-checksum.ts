@@ -32,11 +32,24 @@ export function setHeaderChecksum(bytes: Uint8Array, headerBytes: number): void 
 
 /** Of the transport with its pseudo-header (RFC 9293 §3.1, RFC 8200 §8.1): 0 when it is right. */
 export function transportChecksum(packet: IpPacket): number {
-  const { bytes, transportAt, sourceAt, destinationAt, addressBytes, protocol } = packet;
-  const length = bytes.length - transportAt;
-  const addresses =
-    sumWords(bytes, sourceAt, addressBytes) + sumWords(bytes, destinationAt, addressBytes);
-  return ~fold(addresses + protocol + length + sumWords(bytes, transportAt, length)) & 0xffff;
+  const { bytes, transportAt } = packet;
+  const length = packet.length - transportAt;
+  return ~fold(pseudoHeaderSum(packet, length) + sumWords(bytes, transportAt, length)) & 0xffff;
+}
+
+/** Of a transport of `length` bytes, not folded. */
+function pseudoHeaderSum(packet: IpPacket, length: number): number {
+  const { bytes, sourceAt, destinationAt, addressBytes, protocol } = packet;
+  const source = sumWords(bytes, sourceAt, addressBytes);
+  return source + sumWords(bytes, destinationAt, addressBytes) + protocol + length;
+}
+
+/**
+ * What stands in the checksum field of a transport of `length` bytes while the checksum is left for
+ * somebody else to fill in: the pseudo-header's sum (virtio 1.2 §5.1.6.2, VIRTIO_NET_HDR_F_NEEDS_CSUM).
+ */
+export function undoneChecksum(packet: IpPacket, length: number): number {
+  return fold(pseudoHeaderSum(packet, length));
 }
 
 /** Where the transport's checksum stands; −1 when it has none that we know. */

@@ -15,8 +15,15 @@ export function mssOf(version: 4 | 6, packetBytes: number): number {
   return packetBytes - header - TCP.leastHeaderBytes;
 }
 
-/** Lowers the MSS option of a SYN in place, and its checksum with it. True when it did. */
-export function clampMss(packet: IpPacket, packetBytes: number): boolean {
+/**
+ * Lowers the MSS option of a SYN in place, and its checksum with it unless that is `undone` (left
+ * for the kernel to fill in). True when it did.
+ */
+export function clampMss(
+  packet: IpPacket,
+  packetBytes: number,
+  checksum: "complete" | "undone" = "complete",
+): boolean {
   if (!packet.isTcp || !packet.hasFlag("syn") || packet.isFragment) return false;
   const { bytes, transportAt } = packet;
   const at = findMss(packet);
@@ -24,6 +31,7 @@ export function clampMss(packet: IpPacket, packetBytes: number): boolean {
   if (at < 0 || readU16(bytes, at) <= most) return false;
   const before = readU16(bytes, at);
   writeU16(bytes, at, most);
+  if (checksum === "undone") return true;
   const isOdd = ((at - transportAt) & 1) === 1;
   updateChecksum(bytes, transportAt + TCP.checksumAt, before, most, isOdd);
   return true;

@@ -32,7 +32,7 @@ export function writeTooBig(
   if (!mayBeAnswered(packet)) return 0;
   const headerBytes = packet.version === 4 ? IPV4.leastHeaderBytes : IPV6.headerBytes;
   const room = MAX_ANSWER_BYTES[packet.version] - headerBytes - ICMP_HEADER_BYTES;
-  const quoted = packet.bytes.subarray(0, Math.min(room, packet.bytes.length));
+  const quoted = packet.bytes.subarray(0, Math.min(room, packet.length));
   const length = headerBytes + ICMP_HEADER_BYTES + quoted.length;
   const written = out.subarray(0, length);
   written.fill(0, 0, headerBytes + ICMP_HEADER_BYTES);

@@ -61,8 +61,10 @@ const AUTHENTICATION = 51;
 const MAX_EXTENSIONS = 8;
 
 export class IpPacket {
-  /** The bytes given to `parse`. */
+  /** What was given to `parse`: the packet stands at its beginning. */
   bytes: Uint8Array = new Uint8Array(0);
+  /** Of the packet. */
+  length = 0;
   version: 4 | 6 = 4;
   /** Of the fixed header and its options; extension headers come after. */
   headerBytes = 0;
@@ -88,15 +90,17 @@ export class IpPacket {
   /** TCP payload, bytes; 0 unless `isTcp`. */
   payloadBytes = 0;
 
-  /** Whether these are the bytes of one whole IP packet. */
-  parse(bytes: Uint8Array): boolean {
+  /** Whether the first `length` bytes are one whole IP packet. */
+  parse(bytes: Uint8Array, length: number = bytes.length): boolean {
     this.bytes = bytes;
+    this.length = length;
     this.transportAt = -1;
     this.isFragment = false;
     this.hasPorts = false;
     this.isTcp = false;
     this.flags = 0;
     this.payloadBytes = 0;
+    if (length < IPV4.leastHeaderBytes) return false;
     const version = (bytes[0] ?? 0) >> 4;
     if (version === 4) return this.parseIpv4(bytes);
     return version === 6 && this.parseIpv6(bytes);
@@ -105,7 +109,7 @@ export class IpPacket {
   private parseIpv4(bytes: Uint8Array): boolean {
     const headerBytes = ((bytes[0] ?? 0) & 15) * 4;
     const length = readU16(bytes, IPV4.lengthAt);
-    if (headerBytes < IPV4.leastHeaderBytes || length < headerBytes || length !== bytes.length) {
+    if (headerBytes < IPV4.leastHeaderBytes || length < headerBytes || length !== this.length) {
       return false;
     }
     this.setAddresses(4, headerBytes, IPV4.sourceAt, IPV4.destinationAt, 4);
@@ -118,10 +122,10 @@ export class IpPacket {
   }
 
   private parseIpv6(bytes: Uint8Array): boolean {
-    if (bytes.length < IPV6.headerBytes) return false;
+    if (this.length < IPV6.headerBytes) return false;
     // Jumbograms (payload length 0, RFC 2675) are not taken: nothing here carries them.
     const length = IPV6.headerBytes + readU16(bytes, IPV6.payloadBytesAt);
-    if (length !== bytes.length) return false;
+    if (length !== this.length) return false;
     this.setAddresses(6, IPV6.headerBytes, IPV6.sourceAt, IPV6.destinationAt, 16);
     this.mayBeFragmented = false;
     const at = this.skipExtensions();
@@ -151,7 +155,7 @@ export class IpPacket {
     for (let count = 0; count < MAX_EXTENSIONS; count++) {
       const length = this.extensionBytes(at);
       if (length === 0) return at;
-      if (at + length > bytes.length) return -1;
+      if (at + length > this.length) return -1;
       if (this.protocol === EXTENSION.fragment) {
         this.isFragment = true;
         if (readU16(bytes, at + 2) >> 3 !== 0) return -1;
@@ -181,8 +185,8 @@ export class IpPacket {
   }
 
   private parseTransport(at: number): void {
-    const { bytes, protocol } = this;
-    const available = bytes.length - at;
+    const { protocol } = this;
+    const available = this.length - at;
     this.transportAt = at;
     if (protocol === PROTOCOL.tcp) {
       if (available >= TCP.leastHeaderBytes) this.parseTcp(at);
@@ -203,14 +207,14 @@ export class IpPacket {
     const { bytes } = this;
     this.parsePorts(at);
     const headerBytes = ((bytes[at + TCP.dataOffsetAt] ?? 0) >> 4) * 4;
-    if (headerBytes < TCP.leastHeaderBytes || at + headerBytes > bytes.length) return;
+    if (headerBytes < TCP.leastHeaderBytes || at + headerBytes > this.length) return;
     this.isTcp = true;
     this.sequence = readU32(bytes, at + TCP.sequenceAt);
     this.acknowledgment = readU32(bytes, at + TCP.acknowledgmentAt);
     this.flags = bytes[at + TCP.flagsAt] ?? 0;
     this.tcpHeaderBytes = headerBytes;
     // What a first fragment carries is not all of the segment's payload, but it is in order.
-    this.payloadBytes = bytes.length - at - headerBytes;
+    this.payloadBytes = this.length - at - headerBytes;
   }
 
   hasFlag(flag: keyof typeof TCP_FLAG): boolean {

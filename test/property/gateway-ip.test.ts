@@ -101,7 +101,7 @@ describe("checksums", () => {
         (which, bytes, at, x) => {
           const packet = parsed(udpPacket(which, bytes));
           expect(transportChecksum(packet)).toBe(0);
-          const place = packet.transportAt + (at % (packet.bytes.length - packet.transportAt));
+          const place = packet.transportAt + (at % (packet.length - packet.transportAt));
           packet.bytes[place] = (packet.bytes[place] ?? 0) ^ x;
           expect(transportChecksum(packet)).not.toBe(0);
         },
