@@ -100,14 +100,15 @@ test("a leaf", () => {
   const node = new Node(0);
   node.highs.push(17, 21);
   node.lows.push(0, 2 ** 32);
-  node.values.push(fromHex("616263"), fromHex("6465"));
+  node.values.insert(0, fromHex("616263"));
+  node.values.insert(1, fromHex("6465"));
   node.bytes = LEAF.length / 2;
   const { block, checksum } = encodeNode(node, () => expect.unreachable());
   expect(toHex(block)).toBe(LEAF);
   const reference = { segment: 1, offset: 0, length: block.length, checksum };
   const decoded = decodeNode(fromHex(LEAF), reference, 0);
   expect([decoded.highs, decoded.lows, decoded.bytes]).toEqual([node.highs, node.lows, node.bytes]);
-  expect([decoded.valueAt(0), decoded.valueAt(1)]).toEqual(node.values);
+  expect([decoded.valueAt(0), decoded.valueAt(1)]).toEqual([node.valueAt(0), node.valueAt(1)]);
 });
 
 test("an inner node", () => {

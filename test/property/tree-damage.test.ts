@@ -23,7 +23,7 @@ function leaf(): Uint8Array {
   for (let i = 0; i < 20; i++) {
     node.highs.push(17 + (i >> 2));
     node.lows.push(i * 1000);
-    node.values.push(new Uint8Array(i));
+    node.values.insert(i, new Uint8Array(i));
     node.bytes += 18 + i;
   }
   return encodeNode(node, () => expect.unreachable()).block;

@@ -171,7 +171,7 @@ export function flawsOf(tree: Tree): string[] {
     if (node.level !== slot.level) flaws.push(`level ${node.level} in a slot of ${slot.level}`);
     if (node.bytes > tree.nodeBytes) flaws.push(`a node of ${node.bytes} bytes`);
     let bytes = NodeHeader.size + node.children.length * ChildItem.size;
-    for (const i of node.values.keys()) bytes += LeafItem.size + node.valueBytesAt(i);
+    for (let i = 0; i < node.values.length; i++) bytes += LeafItem.size + node.values.bytesAt(i);
     if (bytes !== node.bytes) flaws.push(`a node of ${bytes} bytes says ${node.bytes}`);
     if (slot !== tree.root && node.highs.length === 0) flaws.push("an empty node");
     const keys = node.highs.map((high, i) => [high, node.lows[i] as number]);

@@ -17,9 +17,6 @@ import {
   NodeHeader,
   type NodeHead,
   type NodeReference,
-  placeEnd,
-  placeOf,
-  placeStart,
   Slot,
 } from "./node.ts";
 
@@ -47,7 +44,7 @@ function encodeItems(node: Node, block: Uint8Array, view: DataView): void {
     const run = unchangedRun(node, i);
     if (run === null) at = encodeItem(node, i++, block, view, at);
     else {
-      block.set(node.block.subarray(run.start, run.end), at);
+      block.set(node.values.blockBytes(run.start, run.end), at);
       at += run.end - run.start;
       i = run.next;
     }
@@ -59,15 +56,14 @@ function unchangedRun(
   node: Node,
   index: number,
 ): { start: number; end: number; next: number } | null {
-  const first = node.values[index];
-  if (typeof first !== "number") return null;
-  const start = placeStart(first) - LeafItem.size;
-  let end = placeEnd(first);
+  const { values } = node;
+  const first = values.blockStartOf(index);
+  if (first === null) return null;
+  const start = first - LeafItem.size;
+  let end = first + values.bytesAt(index);
   let next = index + 1;
-  for (; next < node.values.length; next++) {
-    const value = node.values[next];
-    if (typeof value !== "number" || placeStart(value) !== end + LeafItem.size) break;
-    end = placeEnd(value);
+  for (; values.blockStartOf(next) === end + LeafItem.size; next++) {
+    end += LeafItem.size + values.bytesAt(next);
   }
   return { start, end, next };
 }
@@ -122,7 +118,7 @@ export function decodeNode(block: Uint8Array, reference: NodeReference, level: n
   if (header.bytes !== block.length) problem(`says it is ${header.bytes} bytes long`);
   if (header.level !== level) problem(`level ${header.level} where ${level} belongs`);
   const node = new Node(level);
-  if (level === 0) node.block = block;
+  if (level === 0) node.values.standIn(block);
   if (level === 0) decodeItems(node, header, block, view, problem);
   else decodeChildren(node, header, view, problem);
   node.bytes = block.length;
@@ -145,14 +141,14 @@ export function readNodeHead(start: Uint8Array): (NodeHead & { readonly bytes: n
 }
 
 /** A leaf that was just encoded as `block` keeps its values there: they need no memory of their own. */
-export function rebaseLeaf(node: Node, block: Uint8Array): void {
+export function rebaseLeaf({ values }: Node, block: Uint8Array): void {
+  const lengths = Array.from({ length: values.length }, (_, i) => values.bytesAt(i));
+  values.standIn(block);
   let at = NodeHeader.size;
-  for (let i = 0; i < node.values.length; i++) {
-    const length = node.valueBytesAt(i);
-    node.values[i] = placeOf(at + LeafItem.size, length);
+  for (const length of lengths) {
+    values.add(at + LeafItem.size, length);
     at += LeafItem.size + length;
   }
-  node.block = block;
 }
 
 type Header = Infer<typeof NodeHeader>;
@@ -173,7 +169,7 @@ function decodeItems(
     if (block.length - at < valueBytes) problem(`ends inside the value of item ${i}`);
     pushKey(node, high, low, problem);
     if (valueBytes > MAX_VALUE_BYTES) problem(`a value of ${valueBytes} bytes`);
-    node.values.push(placeOf(at, valueBytes));
+    node.values.add(at, valueBytes);
     at += valueBytes;
   }
   if (at !== block.length) problem("has bytes behind its last item");

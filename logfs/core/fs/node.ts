@@ -6,8 +6,8 @@
  * for a leaf each `LeafItem` with its value behind it, for an inner node the `ChildItem`s
  * (`node-codec.ts`).
  */
-import { EMPTY } from "../../../lib/bytes.ts";
 import { reserved, struct, u16, u32, u64, u8 } from "../../../lib/codec.ts";
+import { LeafValues } from "./leaf-values.ts";
 
 /** Default and largest encoded size: four pages, so that a miss is one small read. */
 export const MAX_NODE_BYTES = 16384;
@@ -66,14 +66,8 @@ export class Node implements Keys {
   readonly level: number;
   readonly highs: number[] = [];
   readonly lows: number[] = [];
-  /**
-   * Leaves only, one for each key: a value of its own, or its place in `block` (`placeOf`). Most
-   * values are never looked at between load and checkpoint; a view of each would burden the
-   * garbage collector with a hundred objects per node.
-   */
-  readonly values: (Uint8Array | number)[] = [];
-  /** What the places among `values` refer to. */
-  block: Uint8Array = EMPTY;
+  /** Leaves only, one for each key. */
+  readonly values = new LeafValues();
   /** Inner nodes only, one for each key. */
   readonly children: Slot[] = [];
   /** Length of the encoded block. */
@@ -84,32 +78,8 @@ export class Node implements Keys {
   }
 
   valueAt(index: number): Uint8Array {
-    const value = this.values[index] as Uint8Array | number;
-    if (typeof value !== "number") return value;
-    return this.block.subarray(placeStart(value), placeEnd(value));
+    return this.values.at(index);
   }
-
-  /** Length of a value. */
-  valueBytesAt(index: number): number {
-    const value = this.values[index] as Uint8Array | number;
-    return typeof value === "number" ? value % PLACE_STEP : value.length;
-  }
-}
-
-/** More than the longest value. */
-const PLACE_STEP = 8192;
-
-/** Where in a leaf's block a value of `length` bytes stands. */
-export function placeOf(start: number, length: number): number {
-  return start * PLACE_STEP + length;
-}
-
-export function placeStart(place: number): number {
-  return Math.floor(place / PLACE_STEP);
-}
-
-export function placeEnd(place: number): number {
-  return placeStart(place) + (place % PLACE_STEP);
 }
 
 /**
@@ -163,8 +133,7 @@ export function childIndex(node: Node, high: number, low: number): number {
 
 /** Items from index `at` on go to the end of another node of the same level; sizes are the caller's. */
 export function moveItems(from: Node, at: number, to: Node): void {
-  for (let i = at; i < from.values.length; i++) to.values.push(from.valueAt(i));
-  from.values.length = Math.min(from.values.length, at);
+  from.values.moveTo(at, to.values);
   to.highs.push(...from.highs.splice(at));
   to.lows.push(...from.lows.splice(at));
   to.children.push(...from.children.splice(at));
@@ -174,7 +143,7 @@ export function moveItems(from: Node, at: number, to: Node): void {
 export function itemsBytes(node: Node, from: number, to: number): number {
   if (node.level > 0) return (to - from) * ChildItem.size;
   let bytes = 0;
-  for (let i = from; i < to; i++) bytes += LeafItem.size + node.valueBytesAt(i);
+  for (let i = from; i < to; i++) bytes += LeafItem.size + node.values.bytesAt(i);
   return bytes;
 }
 

@@ -146,8 +146,7 @@ export class Replica {
   private async update(metadata: Uint8Array, body: StoredBody): Promise<void> {
     const { state } = this;
     if (state === null) throw new SmfsError("DAMAGED", "an update before the first checkpoint");
-    // A copy: the tree keeps the values, and must not keep the whole record for them.
-    const update = decodeUpdate(metadata.slice(), state.tree.maxValueBytes);
+    const update = decodeUpdate(metadata, state.tree.maxValueBytes);
     await this.runner.run(() => {
       state.prepare(update.changes);
       state.apply(update, body);

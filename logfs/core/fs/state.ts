@@ -125,8 +125,7 @@ export class VolumeState {
   }
 
   /**
-   * Applies a prepared update. Puts go before deletes (tree.ts says why). Values are kept, not
-   * copied.
+   * Applies a prepared update. Puts go before deletes (tree.ts says why). Values are copied.
    */
   apply(update: Update, body: StoredBody): void {
     for (const { high, low, value } of update.changes) {

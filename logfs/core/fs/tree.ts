@@ -135,24 +135,24 @@ export class Tree implements ItemView {
     const at = lowerBound(node, high, low);
     const found = keyAt(node, at, high, low);
     if (found && removes && parent !== null && parent.children.length > 1) {
-      const left = node.bytes - LeafItem.size - node.valueBytesAt(at);
+      const left = node.bytes - LeafItem.size - node.values.bytesAt(at);
       if (left < this.minBytes) loaded(parent.children[index === 0 ? 1 : index - 1] as Slot);
     }
     return found;
   }
 
-  /** `value` is kept, not copied. */
+  /** `value` is copied. */
   put(high: number, low: number, value: Uint8Array): void {
     assert(value.length <= this.maxValueBytes, `a value of ${value.length} bytes`);
     const leaf = this.openLeaf(high, low);
     const at = lowerBound(leaf, high, low);
     if (keyAt(leaf, at, high, low)) {
-      this.resize(leaf, value.length - leaf.valueBytesAt(at));
-      leaf.values[at] = value;
+      this.resize(leaf, value.length - leaf.values.bytesAt(at));
+      leaf.values.set(at, value);
     } else {
       leaf.highs.splice(at, 0, high);
       leaf.lows.splice(at, 0, low);
-      leaf.values.splice(at, 0, value);
+      leaf.values.insert(at, value);
       this.resize(leaf, LeafItem.size + value.length);
     }
     if (leaf.bytes > this.nodeBytes) this.splitPath();
@@ -164,10 +164,10 @@ export class Tree implements ItemView {
     const leaf = this.openLeaf(high, low);
     const at = lowerBound(leaf, high, low);
     assert(keyAt(leaf, at, high, low), "a delete names an item that is there");
-    this.resize(leaf, -LeafItem.size - leaf.valueBytesAt(at));
+    this.resize(leaf, -LeafItem.size - leaf.values.bytesAt(at));
     leaf.highs.splice(at, 1);
     leaf.lows.splice(at, 1);
-    leaf.values.splice(at, 1);
+    leaf.values.remove(at);
     if (leaf.bytes < this.minBytes) this.rebalancePath();
   }
 
