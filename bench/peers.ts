@@ -4,7 +4,8 @@
  *
  * Each workload runs on all targets in turn, in the opposite order every other round (A B B A), so
  * that a machine that gets faster or slower meanwhile favours nobody; a ratio is the median of the
- * rounds'. Processor time per operation is the servers', without the clients'.
+ * rounds'. Metadata has a round before the first that does not count. Processor time per operation
+ * is the servers', without the clients'.
  */
 import * as fs from "node:fs";
 import { tmpdir } from "node:os";
@@ -125,6 +126,8 @@ async function measurePart(part: Part, options: PeersOptions): Promise<Compariso
     const { fioDirectory } = options;
     const given = fioDirectory === undefined ? {} : { fioDirectory };
     const how = { files: options.files, tree: packTree(place), ...given };
+    const warmed = part.workloads.filter(({ isWarmed }) => isWarmed);
+    await measureRound(warmed, targets, 0, how);
     const rounds: Round[] = [];
     for (let round = 0; round < options.rounds; round++) {
       rounds.push(await measureRound(part.workloads, targets, round, how));

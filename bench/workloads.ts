@@ -25,6 +25,8 @@ export interface WorkloadOptions {
 
 export interface Workload {
   readonly name: string;
+  /** It is run once before it is measured: a server that is compiled as it runs is not measured doing that. */
+  readonly isWarmed: boolean;
   /** Leaves nothing behind that the next run could use, but may use what the workload before left. */
   run(meter: Meter, directory: string, options: WorkloadOptions): Promise<void>;
 }
@@ -38,6 +40,7 @@ const MIB = 2 ** 20;
 function fio(name: string, job: FioJob, removes?: string): Workload {
   return {
     name,
+    isWarmed: false,
     run(meter, directory, { fioDirectory }) {
       if (removes !== undefined) fs.rmSync(join(directory, removes), { force: true });
       return meter.measure(name, () => runFio(job, directory, fioDirectory));
@@ -48,6 +51,7 @@ function fio(name: string, job: FioJob, removes?: string): Workload {
 function metadata(processes: number): Workload {
   return {
     name: `metadata, ${processes} processes`,
+    isWarmed: true,
     run: (meter, directory, { files }) =>
       measureMetadata(meter, join(directory, "metadata"), files, processes),
   };
@@ -55,6 +59,7 @@ function metadata(processes: number): Workload {
 
 const untar: Workload = {
   name: "untar",
+  isWarmed: true,
   async run(meter, directory, { tree }) {
     const into = join(directory, "tree");
     fs.mkdirSync(into);
