@@ -8,10 +8,12 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import type { Struct } from "../../lib/codec.ts";
+import * as blocks from "../../gateway/core/blocks.ts";
 import * as packets from "../../gateway/core/packets.ts";
 import * as repair from "../../gateway/core/repair.ts";
 import * as items from "../../logfs/core/fs/items.ts";
 import * as liveBytes from "../../logfs/core/fs/live-bytes.ts";
+import * as moved from "../../logfs/core/fs/moved.ts";
 import * as node from "../../logfs/core/fs/node.ts";
 import * as snapshot from "../../logfs/core/fs/snapshot.ts";
 import * as superblock from "../../logfs/core/fs/superblock.ts";
@@ -25,10 +27,12 @@ const MODULES: readonly object[] = [
   liveBytes,
   snapshot,
   update,
+  moved,
   node,
   items,
   messages,
   packets,
+  blocks,
   repair,
 ];
 const FILE = new URL("../../FORMAT.md", import.meta.url);

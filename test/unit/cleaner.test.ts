@@ -214,22 +214,6 @@ describe("trimming", () => {
     expect(await world.findings()).toEqual([]);
   });
 
-  test("leaves alone what snapshots need, and takes it when they are gone", async () => {
-    const file = await halfDead();
-    world.volume.snapshots.take("kept");
-    const pinned = world.log.segments.filter(({ segment }) => world.volume.pinned.has(segment));
-    await file.overwrite(200);
-    await world.trim();
-    const there = world.log.segments.map(({ segment }) => segment);
-    expect(there).toEqual(expect.arrayContaining(pinned.map(({ segment }) => segment)));
-    const before = world.storeBytes;
-    await world.run(world.volume.snapshots.remove("kept"));
-    await world.trim();
-    expect(world.storeBytes).toBeLessThan(0.8 * before);
-    await file.verify();
-    expect(await world.findings()).toEqual([]);
-  });
-
   test("moves nothing out of a damaged block: its segment is kept, the rest goes on", async () => {
     const file = await halfDead();
     await world.settle();

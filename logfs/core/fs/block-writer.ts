@@ -1,6 +1,6 @@
 /**
- * Puts blocks into the bodies of `nodes` records, several to a record, and tells each one's place
- * when its record is appended. When the checkpoint then fails, nothing refers to what was written.
+ * Puts blocks into the bodies of `nodes` (or `keptNodes`) records, several to a record, and tells each
+ * one's place when its record is appended. When the checkpoint then fails, nothing refers to what was written.
  */
 import type { LogWriter } from "../log/api.ts";
 import { KIND } from "../log/format.ts";
@@ -17,12 +17,14 @@ interface Pending {
 }
 
 export class BlockWriter {
-  private readonly log: LogWriter;
+  private readonly log: Pick<LogWriter, "append">;
+  private readonly kind: number;
   private pending: Pending[] = [];
   private pendingBytes = 0;
 
-  constructor(log: LogWriter) {
+  constructor(log: Pick<LogWriter, "append">, kind: number = KIND.nodes) {
     this.log = log;
+    this.kind = kind;
   }
 
   /** `placed` is called when the block is in the log: now, or at `flush`. Throws what the log throws. */
@@ -39,7 +41,7 @@ export class BlockWriter {
     this.pending = [];
     this.pendingBytes = 0;
     const blocks = pending.map(({ block }) => block);
-    const at = this.log.append(KIND.nodes, 0, blocks, () => {}, { privileged: true });
+    const at = this.log.append(this.kind, 0, blocks, () => {}, { privileged: true });
     let offset = at.bodyOffset;
     for (const { block, checksum, placed } of pending) {
       placed({ segment: at.segment, offset, length: block.length, checksum });

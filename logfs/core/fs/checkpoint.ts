@@ -3,13 +3,12 @@
  * need a place, then the superblock. All of it is one synchronous step, and its records may use the
  * reserve: it is what lets space be freed.
  *
- * A parent holds its children's addresses, and those are known when their record is appended: so
- * the levels are written one after the other, from the leaves up. Nothing of the state in memory
- * changes before the superblock is in the log; when an append is refused, nothing refers to what
- * was written, and the state is what it was.
+ * Nothing of the state in memory changes before the superblock is in the log; when an append is
+ * refused, nothing refers to what was written, and the state is what it was.
  *
- * Snapshots are taken, removed and returned to, and quotas set, by a checkpoint that says something
- * else than the state does (`CheckpointChange`): so each is atomic, and replay knows no such thing.
+ * Snapshots are taken, removed, returned to and moved, and quotas set, by a checkpoint that says
+ * something else than the state does (`CheckpointChange`): so each is atomic, and replay knows no such
+ * thing.
  */
 import { assert } from "../../../lib/assert.ts";
 import { crc32c } from "../../../lib/crc32c.ts";
@@ -19,7 +18,10 @@ import { BlockWriter } from "./block-writer.ts";
 import type { KeptSnapshots } from "./kept.ts";
 import { type LiveBytes, tableBlock } from "./live-bytes.ts";
 import { type NodeReference, Slot } from "./node.ts";
-import { encodeNode, rebaseLeaf } from "./node-codec.ts";
+import { rebaseLeaf } from "./node-codec.ts";
+import { type KnownBlocks, NodeWriter } from "./node-writer.ts";
+import type { LiveChange } from "./relocation.ts";
+import type { SegmentTable } from "./segment-table.ts";
 import type { Snapshot } from "./snapshot.ts";
 import type { VolumeCounters, VolumeState } from "./state.ts";
 import { checkpointBytes, encodeCheckpoint, type Quota } from "./superblock.ts";
@@ -31,7 +33,28 @@ export type CheckpointChange =
   | { readonly kind: "remove"; readonly slot: number }
   /** `table`: that of the snapshot's tree. */
   | { readonly kind: "rollBack"; readonly snapshot: Snapshot; readonly table: LiveBytes }
-  | { readonly kind: "quota"; readonly quota: Quota };
+  | { readonly kind: "quota"; readonly quota: Quota }
+  | Relocate;
+
+/** Snapshots' trees stand somewhere else, and so does what the active tree shares with them. */
+export interface Relocate {
+  readonly kind: "relocate";
+  readonly trees: readonly RelocatedTree[];
+  /** Of the active tree, whose items point to the new places already. */
+  readonly live: LiveChange;
+  /** Nodes that were written for the snapshots. */
+  readonly known: KnownBlocks;
+}
+
+export interface RelocatedTree {
+  readonly slot: number;
+  readonly root: NodeReference;
+  readonly height: number;
+  /** What it refers to now, and that as a block in the log. */
+  readonly segments: SegmentTable;
+  readonly referencedBytes: number;
+  readonly table: NodeReference;
+}
 
 const NOTHING: CheckpointChange = { kind: "none" };
 
@@ -64,11 +87,12 @@ export function writeCheckpoint(
   const seconds = Math.floor(nowMicros / 1_000_000);
   const now = { micros: nowMicros, seconds, sequence: log.head.sequence };
   const blocks = new BlockWriter(log);
-  const nodes = new NodeWriter(blocks);
+  const nodes = new NodeWriter(blocks, change.kind === "relocate" ? change.known : null);
   const next = change.kind === "rollBack" ? rolledBack(state, change) : flushed(state, nodes, now);
   if (change.kind === "take") take(next, change, blocks, now);
   if (change.kind === "remove") remove(next, change.slot);
   if (change.kind === "quota") next.quota = change.quota;
+  if (change.kind === "relocate") relocate(next, change, now);
   moveTables(state, next, blocks);
   const at = appendSuperblock(log, state, next);
   if (change.kind === "rollBack") installTree(state, next);
@@ -82,7 +106,7 @@ export function writeCheckpoint(
 /** The state as it is, with its nodes in the log. */
 function flushed(state: VolumeState, nodes: NodeWriter, now: Moment): Next {
   const { tree, counters, kept, quota, rollbacks } = state;
-  for (const level of dirtyLevels(tree.root)) nodes.writeLevel(level);
+  nodes.writeDirty(tree.root);
   const live = state.live.copy();
   for (const { reference } of nodes.written.values()) {
     live.add(reference.segment, reference.length, now.seconds);
@@ -134,13 +158,28 @@ function remove(next: Next, slot: number): void {
   next.kept = next.kept.without(slot);
 }
 
-/** Writes the tables that were asked to move. */
+/** Each tree gets its root, and a table that says what it refers to now. */
+function relocate(next: Next, { trees, live: change }: Relocate, now: Moment): void {
+  const { live, kept } = next;
+  change.applyTo(live);
+  const relocated = new Map<number, { snapshot: Snapshot; table: SegmentTable }>();
+  for (const { slot, segments, ...place } of trees) {
+    const old = kept.at(slot);
+    assert(old !== undefined, "only a snapshot that is kept can be relocated");
+    live.add(old.table.segment, -old.table.length);
+    live.add(place.table.segment, place.table.length, now.seconds);
+    relocated.set(slot, { snapshot: { ...old, ...place }, table: segments });
+  }
+  next.kept = kept.relocated(relocated);
+}
+
+/** Writes the tables that were asked to move, but for those that were written anew. */
 function moveTables(state: VolumeState, next: Next, blocks: BlockWriter): void {
   const moved = new Map<number, NodeReference>();
   const { live } = next;
   for (const [slot, block] of state.movingTables) {
     const old = next.kept.at(slot)?.table;
-    if (old === undefined) continue;
+    if (old === undefined || old !== state.kept.at(slot)?.table) continue;
     blocks.add(block, old.checksum, (reference) => {
       moved.set(slot, reference);
       live.add(reference.segment, reference.length, live.writtenSecondsOf(old.segment));
@@ -196,49 +235,4 @@ function install(state: VolumeState, { live, kept, quota, rollbacks }: Next): vo
   state.rollbacks = rollbacks;
   state.movingTables.clear();
   state.cache.trim();
-}
-
-/** Dirty slots by level, leaves first. */
-function dirtyLevels(root: Slot): Slot[][] {
-  // A level may have none: the only leaf that changed may be gone.
-  const levels = Array.from({ length: root.level + 1 }, (): Slot[] => []);
-  const collect = (slot: Slot): void => {
-    if (slot.reference !== null) return;
-    levels[slot.level]?.push(slot);
-    for (const child of slot.node?.children ?? []) collect(child);
-  };
-  collect(root);
-  return levels;
-}
-
-class NodeWriter {
-  readonly written = new Map<Slot, Written>();
-  private readonly blocks: BlockWriter;
-
-  constructor(blocks: BlockWriter) {
-    this.blocks = blocks;
-  }
-
-  writeLevel(slots: readonly Slot[]): void {
-    for (const slot of slots) {
-      assert(slot.node !== null, "a dirty node is in memory");
-      const { block, checksum } = encodeNode(slot.node, (child) => this.referenceOf(child));
-      this.blocks.add(block, checksum, (reference) => {
-        this.written.set(slot, { slot, block, reference });
-      });
-    }
-    this.blocks.flush();
-  }
-
-  referenceOf(slot: Slot): NodeReference {
-    const reference = slot.reference ?? this.written.get(slot)?.reference;
-    assert(reference !== undefined, "children are written before their parents");
-    return reference;
-  }
-}
-
-interface Written {
-  readonly slot: Slot;
-  readonly block: Uint8Array;
-  readonly reference: NodeReference;
 }

@@ -74,19 +74,23 @@ export class VolumeFollower implements Volume, SnapshotSource {
     return state === null ? [] : describeSnapshots(this.log, state);
   }
 
+  private current(snapshot: Snapshot): Snapshot | undefined {
+    return this.replica.state?.kept.current(snapshot);
+  }
+
   isKept(snapshot: Snapshot): boolean {
-    return this.replica.state?.kept.segmentsOf(snapshot) !== undefined;
+    return this.current(snapshot) !== undefined;
   }
 
   openSnapshot(snapshot: Snapshot): SnapshotVolume {
     const { log, replica } = this;
     const { runner, state } = replica;
     if (state === null) return fail("EAGAIN");
-    const isKept = (one: Snapshot): boolean => this.isKept(one);
+    const current = (one: Snapshot): Snapshot | undefined => this.current(one);
     const space = (): { totalBytes: number; freeBytes: number } => this.space();
     const { nodeBytes } = state.tree;
     return new SnapshotVolume(
-      { log, runner, cache: state.cache, nodeBytes, space, isKept },
+      { log, runner, cache: state.cache, nodeBytes, space, current },
       snapshot,
     );
   }

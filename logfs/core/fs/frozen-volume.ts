@@ -77,18 +77,22 @@ export class FrozenVolume implements Volume, SnapshotSource {
     return describeSnapshots(this.log, this.state);
   }
 
+  private current(snapshot: Snapshot): Snapshot | undefined {
+    return this.state.kept.current(snapshot);
+  }
+
   isKept(snapshot: Snapshot): boolean {
-    return this.state.kept.segmentsOf(snapshot) !== undefined;
+    return this.current(snapshot) !== undefined;
   }
 
   openSnapshot(snapshot: Snapshot): SnapshotVolume {
     const { log, state } = this;
     const { runner } = this.replica;
-    const isKept = (one: Snapshot): boolean => this.isKept(one);
+    const current = (one: Snapshot): Snapshot | undefined => this.current(one);
     const space = (): { totalBytes: number; freeBytes: number } => this.space();
     const { nodeBytes } = state.tree;
     return new SnapshotVolume(
-      { log, runner, cache: state.cache, nodeBytes, space, isKept },
+      { log, runner, cache: state.cache, nodeBytes, space, current },
       snapshot,
     );
   }

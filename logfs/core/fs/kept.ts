@@ -10,31 +10,35 @@ import { decodeTable, type LiveBytes, LiveSegment } from "./live-bytes.ts";
 import type { NodeReference } from "./node.ts";
 import { readLog } from "./reading-log.ts";
 import { SegmentSet } from "./segment-set.ts";
+import { SegmentTable } from "./segment-table.ts";
 import { MAX_SNAPSHOTS, type Snapshot } from "./snapshot.ts";
 
-interface Kept {
+export interface Kept {
   readonly snapshot: Snapshot;
-  /** Those that its table names. */
-  readonly segments: SegmentSet;
+  readonly table: SegmentTable;
 }
 
 export class KeptSnapshots {
   static readonly NONE = new KeptSnapshots([], 0);
   /** Slot that was given last. */
   readonly lastSlot: number;
-  /** Segments that some snapshot needs: neither cleaned nor dropped. */
+  /** Segments that some snapshot needs: not dropped. */
   readonly pinned: SegmentSet;
   /** As far as that is known: the table of a snapshot may be unreadable. */
   readonly surelyPinned: SegmentSet;
+  /** Those that a snapshot may need whose table is unreadable: nobody can move what is in them. */
+  readonly unknown: SegmentSet;
+  private most: ReadonlyMap<number, number> | null = null;
   private readonly slots = new Map<number, Kept>();
 
   /** `kept` is in ascending order of slots. */
   private constructor(kept: readonly Kept[], lastSlot: number) {
     this.lastSlot = lastSlot;
     for (const one of kept) this.slots.set(one.snapshot.slot, one);
-    const sets = kept.map(({ segments }) => segments);
+    const sets = kept.map(({ table }) => table.segments);
     this.pinned = SegmentSet.union(sets);
     this.surelyPinned = SegmentSet.union(sets.filter(({ kind }) => kind === "exact"));
+    this.unknown = SegmentSet.union(sets.filter(({ kind }) => kind === "guess"));
   }
 
   /** As a superblock lists them. What `known` has of them already is not read again. */
@@ -46,8 +50,8 @@ export class KeptSnapshots {
     if (snapshots.length === 0 && lastSlot === 0) return KeptSnapshots.NONE;
     const kept: Kept[] = [];
     for (const snapshot of snapshots) {
-      const segments = known.segmentsOf(snapshot) ?? (await loadSegments(log, snapshot));
-      kept.push({ snapshot, segments });
+      const table = known.tableOf(snapshot) ?? (await loadSegments(log, snapshot));
+      kept.push({ snapshot, table });
     }
     return new KeptSnapshots(kept, lastSlot);
   }
@@ -69,10 +73,39 @@ export class KeptSnapshots {
     return this.list.find((snapshot) => snapshot.name === name);
   }
 
-  /** undefined when it is not kept here. */
-  segmentsOf(snapshot: Snapshot): SegmentSet | undefined {
+  /** The snapshot as it is now; undefined when it is not kept any more. */
+  current(snapshot: Snapshot): Snapshot | undefined {
+    const now = this.at(snapshot.slot);
+    return now !== undefined && isSame(now, snapshot) ? now : undefined;
+  }
+
+  /** Those that refer to something in a segment. */
+  naming(segment: number): Snapshot[] {
+    const naming = [...this.slots.values()].filter(({ table }) => table.segments.has(segment));
+    return naming.map(({ snapshot }) => snapshot);
+  }
+
+  /**
+   * Bytes of a segment that one snapshot refers to, of the one that refers to most. All of them
+   * together refer to little more: a tree only ever lets go of bytes in a segment that is sealed.
+   */
+  mostOf(segment: number): number {
+    this.most ??= mostIn([...this.slots.values()]);
+    return this.most.get(segment) ?? 0;
+  }
+
+  /** Of all their tables, as they stand in the log. */
+  get tableBytes(): number {
+    return this.list.reduce((sum, { table }) => sum + table.length, 0);
+  }
+
+  /** undefined when it is not kept here, or was moved. */
+  private tableOf(snapshot: Snapshot): SegmentTable | undefined {
     const kept = this.slots.get(snapshot.slot);
-    return kept !== undefined && isSame(kept.snapshot, snapshot) ? kept.segments : undefined;
+    if (kept === undefined || !isSame(kept.snapshot, snapshot)) return undefined;
+    const [before, now] = [kept.snapshot.root, snapshot.root];
+    const isThere = before.segment === now.segment && before.offset === now.offset;
+    return isThere ? kept.table : undefined;
   }
 
   /** The slot of the next snapshot; undefined when all are taken. */
@@ -85,9 +118,8 @@ export class KeptSnapshots {
   }
 
   /** `snapshot` has a free slot. */
-  with(snapshot: Snapshot, table: LiveBytes): KeptSnapshots {
-    const segments = segmentsIn(table);
-    const kept = [...this.slots.values(), { snapshot, segments }];
+  with(snapshot: Snapshot, live: LiveBytes): KeptSnapshots {
+    const kept = [...this.slots.values(), { snapshot, table: SegmentTable.of(live) }];
     const ordered = kept.toSorted((a, b) => a.snapshot.slot - b.snapshot.slot);
     return new KeptSnapshots(ordered, snapshot.slot);
   }
@@ -100,15 +132,21 @@ export class KeptSnapshots {
   /** The tables of some slots stand somewhere else. */
   withTables(moved: ReadonlyMap<number, NodeReference>): KeptSnapshots {
     if (moved.size === 0) return this;
-    const kept = [...this.slots.values()].map(({ snapshot, segments }) => {
-      const table = moved.get(snapshot.slot) ?? snapshot.table;
-      return { snapshot: { ...snapshot, table }, segments };
+    const kept = [...this.slots.values()].map(({ snapshot, table }) => {
+      const block = moved.get(snapshot.slot) ?? snapshot.table;
+      return { snapshot: { ...snapshot, table: block }, table };
     });
+    return new KeptSnapshots(kept, this.lastSlot);
+  }
+
+  /** The trees of some slots, and so their tables, stand somewhere else. */
+  relocated(moved: ReadonlyMap<number, Kept>): KeptSnapshots {
+    const kept = [...this.slots.values()].map((one) => moved.get(one.snapshot.slot) ?? one);
     return new KeptSnapshots(kept, this.lastSlot);
   }
 }
 
-/** The same snapshot, perhaps with its table in another place. */
+/** The same snapshot, perhaps with its table or its tree in another place. */
 export function isSame(a: Snapshot, b: Snapshot): boolean {
   return a.slot === b.slot && a.sequence === b.sequence && a.createdMicros === b.createdMicros;
 }
@@ -133,16 +171,25 @@ export async function loadTableBlock(
   throw new SmfsError("DAMAGED", `a snapshot's table at ${where}: checksum differs`);
 }
 
-function segmentsIn(table: LiveBytes): SegmentSet {
-  return SegmentSet.of(table.entries.map(({ segment }) => segment));
+function mostIn(kept: readonly Kept[]): Map<number, number> {
+  const most = new Map<number, number>();
+  for (const { table } of kept) {
+    for (const [segment, bytes] of table) {
+      if (bytes > (most.get(segment) ?? 0)) most.set(segment, bytes);
+    }
+  }
+  return most;
 }
 
 /** When its table cannot be read, a snapshot may need everything that was there when it was taken. */
-async function loadSegments(log: Pick<LogReader, "read">, snapshot: Snapshot): Promise<SegmentSet> {
+async function loadSegments(
+  log: Pick<LogReader, "read">,
+  snapshot: Snapshot,
+): Promise<SegmentTable> {
   try {
-    return segmentsIn(await loadTable(log, snapshot));
+    return SegmentTable.of(await loadTable(log, snapshot));
   } catch (error) {
     if ((error as { code?: unknown } | null)?.code === undefined) throw error;
-    return SegmentSet.upTo(Math.max(snapshot.root.segment, snapshot.table.segment));
+    return SegmentTable.unknown(Math.max(snapshot.root.segment, snapshot.table.segment));
   }
 }

@@ -1,6 +1,7 @@
 /**
  * `SnapshotVolume`: the read-only volume of a kept root. It shares the cache and the runner of the
- * volume that keeps it, and the tree below it never changes.
+ * volume that keeps it. What the tree says never changes; where it stands does, when the cleaner has
+ * moved it: each look goes through the root as it is now.
  *
  * Once the snapshot is no longer kept, the log may drop what it needs: from then on everything is
  * ESTALE, also what was under way, and never other bytes.
@@ -42,20 +43,20 @@ export interface SnapshotHost {
   /** Largest encoded size of a node. */
   readonly nodeBytes: number;
   readonly space: () => { totalBytes: number; freeBytes: number };
-  readonly isKept: (snapshot: Snapshot) => boolean;
+  /** As it is kept now; undefined when it is not. */
+  readonly current: (snapshot: Snapshot) => Snapshot | undefined;
 }
 
 export class SnapshotVolume implements Volume {
   readonly readOnly = true;
   private readonly host: SnapshotHost;
-  private readonly snapshot: Snapshot;
-  private readonly tree: Tree;
+  private snapshot: Snapshot;
+  private tree: Tree;
 
   constructor(host: SnapshotHost, snapshot: Snapshot) {
     this.host = host;
     this.snapshot = snapshot;
-    const { height, root } = snapshot;
-    this.tree = new Tree(host.cache, host.nodeBytes, new Slot(height - 1, root, null));
+    this.tree = treeOf(host, snapshot);
   }
 
   get headSequence(): number {
@@ -63,7 +64,7 @@ export class SnapshotVolume implements Volume {
   }
 
   get nodes(): TreeAccess {
-    return { tree: this.tree, runner: this.host.runner };
+    return { tree: this.treeNow(), runner: this.host.runner };
   }
 
   get statistics(): VolumeStatistics {
@@ -94,8 +95,7 @@ export class SnapshotVolume implements Volume {
   view<T>(operation: (view: ItemView) => T): T | Promise<T> {
     return this.unlessGone(() =>
       this.host.runner.run(() => {
-        this.requireKept();
-        return operation(this.tree);
+        return operation(this.treeNow());
       }),
     );
   }
@@ -114,8 +114,15 @@ export class SnapshotVolume implements Volume {
     return this.unlessGone(() => readLog(this.host.log, { segment, offset }, length, into));
   }
 
-  private requireKept(): void {
-    if (!this.host.isKept(this.snapshot)) fail("ESTALE");
+  private requireKept(): Snapshot {
+    return this.host.current(this.snapshot) ?? fail("ESTALE");
+  }
+
+  private treeNow(): Tree {
+    const now = this.requireKept();
+    if (now.root !== this.snapshot.root) this.tree = treeOf(this.host, now);
+    this.snapshot = now;
+    return this.tree;
   }
 
   /** What failed because the snapshot went meanwhile is ESTALE, not damage. */
@@ -132,4 +139,8 @@ export class SnapshotVolume implements Volume {
     this.requireKept();
     throw error;
   }
+}
+
+function treeOf({ cache, nodeBytes }: SnapshotHost, { height, root }: Snapshot): Tree {
+  return new Tree(cache, nodeBytes, new Slot(height - 1, root, null));
 }

@@ -8,9 +8,9 @@ export interface SpaceUse {
   readonly usedBytes: number;
   /** That files and the tree refer to now. */
   readonly liveBytes: number;
-  /** In segments that snapshots need, beyond what is live now: not to be had while they exist. */
+  /** That snapshots refer to, beyond what is live now: not to be had while they exist. */
   readonly pinnedBytes: number;
-  /** That cleaning would give back: in segments that no snapshot needs, without what is live. */
+  /** That cleaning would give back: what nothing refers to in segments that are sealed, about. */
   readonly reclaimableBytes: number;
 }
 
@@ -25,9 +25,10 @@ export function measureSpace(
   let reclaimableBytes = 0;
   for (const { segment, bytes } of segments) {
     usedBytes += bytes;
-    const dead = Math.max(0, bytes - live.of(segment));
-    if (kept.pinned.has(segment)) pinnedBytes += dead;
-    else if (segment !== last) reclaimableBytes += dead;
+    const liveBytes = live.of(segment);
+    const needed = kept.unknown.has(segment) ? bytes : Math.max(liveBytes, kept.mostOf(segment));
+    pinnedBytes += needed - liveBytes;
+    if (segment !== last) reclaimableBytes += Math.max(0, bytes - needed);
   }
   const liveBytes = live.totalBytes;
   return { segments: segments.length, usedBytes, liveBytes, pinnedBytes, reclaimableBytes };

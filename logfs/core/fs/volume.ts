@@ -11,8 +11,11 @@ import type { ItemView, Transaction, VolumeStatistics } from "./api.ts";
 import { type CheckpointChange, writeCheckpoint } from "./checkpoint.ts";
 import { LeafSweep } from "./leaf-sweep.ts";
 import type { LiveBytes } from "./live-bytes.ts";
+import { applyChanges, type Move, prepareChanges, Relocation } from "./relocating.ts";
+import { changesOf } from "./relocation.ts";
 import type { CleanableVolume } from "./cleaner/api.ts";
-import type { NodeHead } from "./node.ts";
+import type { KeptSnapshots } from "./kept.ts";
+import { type NodeHead, Slot } from "./node.ts";
 import { requireQuota } from "./quota.ts";
 import { readLog } from "./reading-log.ts";
 import type { ReachedCheckpoint } from "./reaper.ts";
@@ -20,12 +23,13 @@ import { Runner } from "./runner.ts";
 import type { SegmentSet } from "./segment-set.ts";
 import type { Snapshot } from "./snapshot.ts";
 import { describeSnapshots, type SnapshotInfo } from "./snapshot-usage.ts";
-import { type SnapshotSource, SnapshotVolume } from "./snapshot-volume.ts";
+import { type SnapshotSource, SnapshotVolume, type TreeAccess } from "./snapshot-volume.ts";
 import { Snapshots } from "./snapshots.ts";
 import { measureSpace, type SpaceUse } from "./space-use.ts";
 import type { VolumeIdentity, VolumeState } from "./state.ts";
 import type { Quota } from "./superblock.ts";
 import { TreeTransaction } from "./transaction.ts";
+import { Tree } from "./tree.ts";
 import { encodeUpdate, updateBytes } from "./update.ts";
 
 export interface VolumeLimits {
@@ -53,6 +57,8 @@ export const DEFAULT_LIMITS: VolumeLimits = {
 
 /** Above this multiple of `dirtyBytes` (checkpoints fail, the device is full) nothing more is changed. */
 const DIRTY_CEILING = 4;
+/** While blocks of snapshots are moved a checkpoint waits for this multiple of `dirtyBytes`. */
+const DIRTY_WHILE_RELOCATING = 2;
 /** Leaves that one operation writes ahead of a checkpoint that is due, at most: some milliseconds. */
 const SWEEP_BYTES = 512 * 1024;
 
@@ -85,6 +91,8 @@ export class TreeVolume implements CleanableVolume, SnapshotSource {
   private retryDirtyBytes = 0;
   /** A checkpoint is due, and being prepared. */
   private sweep: LeafSweep | null = null;
+  /** Blocks of snapshots are being moved: a checkpoint now would make that futile. */
+  private isRelocating = false;
 
   /** `replayed`: the records behind the newest checkpoint that `state` already contains. */
   constructor(
@@ -120,17 +128,21 @@ export class TreeVolume implements CleanableVolume, SnapshotSource {
     return describeSnapshots(this.log, this.state);
   }
 
+  private current(snapshot: Snapshot): Snapshot | undefined {
+    return this.state.kept.current(snapshot);
+  }
+
   isKept(snapshot: Snapshot): boolean {
-    return this.state.kept.segmentsOf(snapshot) !== undefined;
+    return this.current(snapshot) !== undefined;
   }
 
   openSnapshot(snapshot: Snapshot): SnapshotVolume {
     const { log, runner, state } = this;
-    const isKept = (one: Snapshot): boolean => this.isKept(one);
+    const current = (one: Snapshot): Snapshot | undefined => this.current(one);
     const space = (): { totalBytes: number; freeBytes: number } => this.space();
     const { nodeBytes } = state.tree;
     return new SnapshotVolume(
-      { log, runner, cache: state.cache, nodeBytes, space, isKept },
+      { log, runner, cache: state.cache, nodeBytes, space, current },
       snapshot,
     );
   }
@@ -216,6 +228,35 @@ export class TreeVolume implements CleanableVolume, SnapshotSource {
     return this.state.kept.pinned;
   }
 
+  get kept(): Pick<KeptSnapshots, "mostOf" | "naming" | "unknown" | "tableBytes" | "count"> {
+    return this.state.kept;
+  }
+
+  get treesVersion(): string {
+    const { rollbacks, kept } = this.state;
+    return `${rollbacks}/${kept.lastSlot}`;
+  }
+
+  /** What reads trees may use: `Runner` and the volume's cache. */
+  treeAt({ height, root }: Pick<Snapshot, "height" | "root">): TreeAccess {
+    const { cache, tree } = this.state;
+    const slot = new Slot(height - 1, root, null);
+    return { tree: new Tree(cache, tree.nodeBytes, slot), runner: this.runner };
+  }
+
+  async relocate<T>(work: (relocation: Relocation) => Promise<T>): Promise<T> {
+    const { checkpoint } = this.state;
+    const isCurrent = (): boolean => this.state.checkpoint === checkpoint;
+    const switchTo = (move: Move): boolean | Promise<boolean> =>
+      this.runner.run(() => isCurrent() && this.switchTrees(move));
+    this.isRelocating = true;
+    try {
+      return await work(new Relocation(this.log, isCurrent, switchTo));
+    } finally {
+      this.isRelocating = false;
+    }
+  }
+
   touch(at: Address, node: NodeHead): boolean | Promise<boolean> {
     return this.runner.run(() => {
       const isThere = this.state.tree.touch(at, node);
@@ -298,6 +339,7 @@ export class TreeVolume implements CleanableVolume, SnapshotSource {
       this.replayBytes >= replayBytes ||
       this.replayRecords >= replayRecords;
     if (!due || dirtyBytes < this.retryDirtyBytes) return;
+    if (this.isRelocating && dirtyBytes < DIRTY_WHILE_RELOCATING * most) return;
     try {
       if (this.sweepOnce().done) this.writeCheckpoint();
     } catch (error) {
@@ -322,6 +364,20 @@ export class TreeVolume implements CleanableVolume, SnapshotSource {
   private noteReached(sequence: number): void {
     const { checkpointSegment: segment, needed } = this.state;
     this.environment.onCheckpoint?.({ sequence, segment, needed });
+  }
+
+  private switchTrees({ map, trees, known }: Move): boolean {
+    const { tree } = this.state;
+    const changes = changesOf(tree, map);
+    prepareChanges(tree, changes);
+    const undo = applyChanges(tree, changes);
+    try {
+      this.writeCheckpoint({ kind: "relocate", trees, live: changes.live, known });
+    } catch (error) {
+      undo();
+      throw error;
+    }
+    return true;
   }
 
   private writeCheckpoint(change?: CheckpointChange): void {

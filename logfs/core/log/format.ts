@@ -32,6 +32,10 @@ export const KIND = {
   nodes: 17,
   /** File system: a root. Metadata: the superblock. */
   checkpoint: 18,
+  /** File system: blocks that the cleaner moved for several trees. Metadata: `MovedEntry`. */
+  moved: 19,
+  /** File system: blocks of snapshots' trees that the cleaner moved (body part). */
+  keptNodes: 20,
 } as const;
 
 export const RecordHeader = struct("RecordHeader", {

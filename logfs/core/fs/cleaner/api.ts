@@ -1,9 +1,13 @@
 /** What the cleaner needs of a volume beyond what operations need: `TreeVolume` has it. */
 import type { Address } from "../../log/api.ts";
 import type { Volume } from "../api.ts";
+import type { KeptSnapshots } from "../kept.ts";
 import type { LiveBytes } from "../live-bytes.ts";
 import type { NodeHead } from "../node.ts";
+import type { Relocation } from "../relocating.ts";
 import type { SegmentSet } from "../segment-set.ts";
+import type { Snapshot } from "../snapshot.ts";
+import type { TreeAccess } from "../snapshot-volume.ts";
 
 export interface CleanableVolume extends Volume {
   /** Of the active tree, now. */
@@ -14,6 +18,13 @@ export interface CleanableVolume extends Volume {
   readonly replaced: ReadonlyMap<number, number>;
   /** Segments that snapshots need. */
   readonly pinned: Pick<SegmentSet, "has">;
+  readonly kept: Pick<KeptSnapshots, "mostOf" | "naming" | "unknown" | "tableBytes" | "count">;
+  /** Another one when a snapshot was taken or returned to: what was known of who refers to what is void. */
+  readonly treesVersion: string;
+  /** The tree of a snapshot, in memory. */
+  treeAt(snapshot: Pick<Snapshot, "height" | "root">): TreeAccess;
+  /** Only one at a time. While it is under way checkpoints that are due wait, within limits. */
+  relocate<T>(work: (relocation: Relocation) => Promise<T>): Promise<T>;
   /**
    * When the tree still has this node at this address, the next checkpoint writes it somewhere else.
    * Gives whether it has.

@@ -9,7 +9,10 @@ const ATTEMPTS = 3;
 
 interface CensusPorts {
   readonly log: Pick<CleanerLog, "segments" | "checkpoint">;
-  readonly volume: Pick<CleanableVolume, "live" | "pinned" | "needed" | "replaced">;
+  readonly volume: Pick<
+    CleanableVolume,
+    "live" | "pinned" | "kept" | "needed" | "replaced" | "treesVersion"
+  >;
   readonly space: () => { totalBytes: number; freeBytes: number };
 }
 
@@ -23,6 +26,10 @@ export interface DeadSegments {
 export class SegmentCensus {
   private readonly ports: CensusPorts;
   private readonly attempts = new Map<number, number>();
+  /** What surveys found alive in segments that tables made seem emptier. */
+  private readonly surveyed = new Map<number, { unionBytes: number; activeBytes: number }>();
+  /** Of the trees that were surveyed. */
+  private surveyedVersion = "";
 
   constructor(ports: CensusPorts) {
     this.ports = ports;
@@ -51,7 +58,7 @@ export class SegmentCensus {
   /** Something is worth cleaning, but for standing behind the newest checkpoint. */
   get awaitsCheckpoint(): boolean {
     const checkpoint = this.ports.log.checkpoint?.segment ?? 0;
-    return this.unpinned().some((one) => {
+    return this.movable().some((one) => {
       const isBehind = one.sealed && one.segment >= checkpoint && !this.isSetAside(one.segment);
       return isBehind && gainOf(this.usageOf(one)) > 0;
     });
@@ -60,7 +67,7 @@ export class SegmentCensus {
   /** What may be cleaned: sealed, before the newest checkpoint's segment, not set aside. */
   candidates(): SegmentUsage[] {
     const checkpoint = this.ports.log.checkpoint?.segment ?? 0;
-    return this.unpinned()
+    return this.movable()
       .filter(({ sealed, segment }) => sealed && segment < checkpoint && !this.isSetAside(segment))
       .map((one) => this.usageOf(one));
   }
@@ -71,7 +78,7 @@ export class SegmentCensus {
     let usedBytes = 0;
     for (const one of segments) usedBytes += one.usedBytes;
     let garbageBytes = 0;
-    for (const one of this.unpinned()) {
+    for (const one of this.movable()) {
       if (!this.isSetAside(one.segment)) garbageBytes += gainOf(this.usageOf(one));
     }
     return { freeBytes, usedBytes, garbageBytes };
@@ -86,6 +93,13 @@ export class SegmentCensus {
       usedBytes += one.usedBytes;
     }
     return { liveBytes, usedBytes };
+  }
+
+  /** A survey found that all trees together refer to so much of a segment. */
+  noteFull(segment: number, unionBytes: number): void {
+    if (this.surveyedVersion !== this.treesVersion) this.surveyed.clear();
+    this.surveyedVersion = this.treesVersion;
+    this.surveyed.set(segment, { unionBytes, activeBytes: this.ports.volume.live.of(segment) });
   }
 
   /** A victim has kept live bytes. True when it will not be tried again. */
@@ -104,9 +118,31 @@ export class SegmentCensus {
     return log.segments.filter(({ segment }) => !volume.pinned.has(segment));
   }
 
+  private movable(): LogSegment[] {
+    const { log, volume } = this.ports;
+    const { unknown } = volume.kept;
+    return log.segments.filter(({ segment }) => !unknown.has(segment));
+  }
+
   private usageOf({ segment, usedBytes }: LogSegment): SegmentUsage {
     const { live } = this.ports.volume;
-    const liveBytes = live.of(segment);
+    const liveBytes = Math.min(usedBytes, this.liveBytesIn(segment));
     return { segment, bytes: usedBytes, liveBytes, writtenSeconds: live.writtenSecondsOf(segment) };
+  }
+
+  /** What all trees together refer to, about. */
+  private liveBytesIn(segment: number): number {
+    const { live, kept } = this.ports.volume;
+    const activeBytes = live.of(segment);
+    const isKnown = this.surveyedVersion === this.treesVersion;
+    const surveyed = isKnown ? this.surveyed.get(segment) : undefined;
+    const gone = surveyed === undefined ? 0 : surveyed.activeBytes - activeBytes;
+    const unionBytes = surveyed === undefined ? 0 : surveyed.unionBytes - gone;
+    return Math.max(activeBytes, kept.mostOf(segment), unionBytes);
+  }
+
+  private get treesVersion(): string {
+    const { kept, treesVersion } = this.ports.volume;
+    return `${treesVersion}/${kept.count}`;
   }
 }

@@ -91,6 +91,8 @@ type Outcome = "gained" | "fruitless" | "nothing";
 const MAX_TRIM_ROUNDS = 100_000;
 /** Memory for the bytes that move together, and so the longest stretch that stands together. */
 const BATCH_BYTES = 32 * 2 ** 20;
+/** Nodes of snapshots' trees in memory while a round looks into them. */
+const READER_BYTES = 16 * 2 ** 20;
 /** Live bytes that one round moves at most, in batches: a checkpoint follows. */
 const ROUND_BYTES = 256 * 2 ** 20;
 /** Of the store: what the cleaner keeps for itself, but not more segments than it can use. */
@@ -403,7 +405,8 @@ export class Cleaner {
 
   /** For moved data. Checkpoints take some, and so does sealing a segment early. */
   private get availableBytes(): number {
-    const spare = this.options.segmentBytes / 8 + this.checkpointsBytes;
+    const { volume } = this.ports;
+    const spare = this.options.segmentBytes / 8 + this.checkpointsBytes + volume.kept.tableBytes;
     return this.ports.space().freeBytes - spare;
   }
 
@@ -412,16 +415,21 @@ export class Cleaner {
     const settings = {
       ...options,
       batchBytes: Math.min(options.segmentBytes, BATCH_BYTES),
+      cacheBytes: Math.min(options.dirtyBytes, READER_BYTES),
       isWanted: () => this.isRunning,
       reserve: (bytes: number) => this.reserve(bytes),
       onMoved: (bytes: number) => {
         this.reservedBytes = Math.max(0, this.reservedBytes - bytes);
       },
+      onWritten: (bytes: number) => {
+        this.costBytes += bytes;
+      },
+      onFull: (segment: number, liveBytes: number) => this.census.noteFull(segment, liveBytes),
     };
+    // What is dirty already is no part of the step that moves what snapshots have.
+    if (victims.some((segment) => ports.volume.pinned.has(segment))) await this.writeAhead();
     try {
-      const evacuated = await evacuate({ ...ports, gate, counters }, victims, settings);
-      this.costBytes += evacuated.bytes;
-      return evacuated.segments;
+      return (await evacuate({ ...ports, gate, counters }, victims, settings)).segments;
     } finally {
       this.reservedBytes = 0;
     }
@@ -479,9 +487,10 @@ export class Cleaner {
   }
 
   private judge(victims: readonly number[]): void {
-    const { live, replaced } = this.ports.volume;
+    const { live, pinned, replaced } = this.ports.volume;
     for (const segment of victims) {
-      if (live.of(segment) <= (replaced.get(segment) ?? 0)) this.counters.cleanedSegments++;
+      const isEmpty = live.of(segment) <= (replaced.get(segment) ?? 0) && !pinned.has(segment);
+      if (isEmpty) this.counters.cleanedSegments++;
       else if (this.isRunning && this.census.failed(segment)) {
         this.report(`segment ${segment} cannot be emptied: it is kept as it is`);
       }

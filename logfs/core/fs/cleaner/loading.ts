@@ -4,8 +4,9 @@
  */
 import { crc32c } from "../../../../lib/crc32c.ts";
 import type { Volume } from "../api.ts";
+import type { StoredBlock } from "../relocation.ts";
 import { isDamage } from "./records.ts";
-import { isSameBlock, type LivePiece, type StoredBlock } from "./survey.ts";
+import { isSameBlock, type LivePiece } from "./survey.ts";
 
 /** Blocks closer than this in the log are read together: record headers and items between them. */
 const GAP_BYTES = 4096;

@@ -6,6 +6,7 @@
  * - Shared blocks have items under their segment, whoever owns them now (`sharing.ts`).
  * - A tree node is the tree's own when the walk to its first key passes it (`Tree.touch`).
  * - The tables of snapshots are named by the snapshots.
+ * - What snapshots refer to is asked of their trees, with the same candidates (`kept-survey.ts`).
  *
  * What a damaged record stored is not found, and so stays: its segment keeps live bytes, and is kept.
  */
@@ -14,11 +15,12 @@ import type { Address, LogReader, LogSegment } from "../../log/api.ts";
 import { KIND } from "../../log/format.ts";
 import { type ItemView, MAX_VALUE_BYTES } from "../api.ts";
 import { type PlacedExtent, visitExtents } from "../extents.ts";
+import { decodeMoved } from "../moved.ts";
+import type { StoredBlock } from "../relocation.ts";
 import {
   BLOCK_BYTES,
   decodeExtent,
   decodeXattr,
-  type ExtentItem,
   inodeOf,
   ITEM,
   kindOf,
@@ -31,9 +33,9 @@ import { readNodeHead } from "../node-codec.ts";
 import { ownersOf, visitOwner } from "../sharing.ts";
 import { type Change, decodeUpdate } from "../update.ts";
 import type { CleanableVolume } from "./api.ts";
+import type { NodeReader } from "./forest.ts";
+import { type KeptPart, KeptSurveyor, NOTHING_KEPT } from "./kept-survey.ts";
 import { recordsOf, type SegmentRecord, SegmentWindow } from "./records.ts";
-
-export type StoredBlock = Pick<ExtentItem, "segment" | "offset" | "storedBytes" | "checksum">;
 
 /** Something in a segment that is alive and must be moved. */
 export type LivePiece =
@@ -53,9 +55,12 @@ interface Placed {
 }
 
 export interface Survey {
+  /** Of blocks that no snapshot refers to. */
   readonly pieces: readonly LivePiece[];
+  readonly kept: KeptPart;
   /** Nodes that the next checkpoint moves. */
   readonly nodes: number;
+  readonly nodeBytes: number;
   /** A record could not be read: something alive may not have been found. */
   readonly isDamaged: boolean;
 }
@@ -63,30 +68,46 @@ export interface Survey {
 /** Items asked for in one look into the tree: each may need a leaf of its own in memory. */
 const LOOKUPS = 512;
 
-/** Surveys a sealed segment. Rejects with what reading the log or the tree rejects, but damage. */
+/**
+ * Surveys a sealed segment. `reader`: of snapshots' nodes. Rejects with what reading the log or the
+ * trees rejects, but damage to records.
+ */
 export async function surveySegment(
   log: Pick<LogReader, "read">,
   volume: CleanableVolume,
   segment: LogSegment,
+  reader: NodeReader,
 ): Promise<Survey> {
-  const surveyor = new Surveyor(log, volume, segment);
-  return surveyor.run();
+  const snapshots = volume.kept.naming(segment.segment);
+  const roots = snapshots.map(({ root, height }) => ({ reference: root, level: height - 1 }));
+  const isKept = roots.length > 0;
+  const kept = isKept ? new KeptSurveyor(volume, reader, segment.segment, roots) : null;
+  return new Surveyor(log, volume, segment, kept).run();
 }
 
 class Surveyor {
   private readonly pieces: LivePiece[] = [];
   private readonly shared = new Set<number>();
   private nodes = 0;
+  private nodeBytes = 0;
   private isDamaged = false;
   private readonly volume: CleanableVolume;
   private readonly segment: LogSegment;
+  /** null: no snapshot refers to the segment. */
+  private readonly kept: KeptSurveyor | null;
   private readonly window: SegmentWindow;
   /** Nothing in the segment is younger, whatever its records say: moved data keeps its age. */
   private readonly youngestSeconds: number;
 
-  constructor(log: Pick<LogReader, "read">, volume: CleanableVolume, segment: LogSegment) {
+  constructor(
+    log: Pick<LogReader, "read">,
+    volume: CleanableVolume,
+    segment: LogSegment,
+    kept: KeptSurveyor | null,
+  ) {
     this.volume = volume;
     this.segment = segment;
+    this.kept = kept;
     this.window = new SegmentWindow(log, segment);
     this.youngestSeconds = volume.live.writtenSecondsOf(segment.segment);
   }
@@ -101,11 +122,20 @@ class Surveyor {
         if (!value) this.isDamaged = true;
         break;
       }
-      if (value.kind === KIND.update) await this.update(value);
-      else if (value.kind === KIND.nodes) await this.blocks(value);
+      if (value.kind === KIND.update || value.kind === KIND.moved) await this.stored(value);
+      else if (value.kind === KIND.nodes || value.kind === KIND.keptNodes) await this.blocks(value);
     }
-    const { pieces, nodes, isDamaged } = this;
-    return { pieces, nodes, isDamaged };
+    return this.result();
+  }
+
+  private async result(): Promise<Survey> {
+    const { kept, nodes, nodeBytes, isDamaged } = this;
+    if (kept === null) {
+      return { pieces: this.pieces, kept: NOTHING_KEPT, nodes, nodeBytes, isDamaged };
+    }
+    await kept.run();
+    const pieces = await kept.claim(this.pieces);
+    return { pieces, kept: kept.result(), nodes, nodeBytes, isDamaged };
   }
 
   private async findShared(): Promise<void> {
@@ -124,13 +154,15 @@ class Surveyor {
     }
   }
 
-  private async update(record: SegmentRecord): Promise<void> {
-    const stored = this.storedBy(record);
-    if (stored === null) {
+  private async stored(record: SegmentRecord): Promise<void> {
+    const all = this.storedBy(record);
+    if (all === null) {
       this.isDamaged = true;
       return;
     }
     const writtenSeconds = this.ageOf(record);
+    this.kept?.noteStored(all, writtenSeconds);
+    const stored = all.filter(({ block }) => !this.shared.has(block.offset));
     for (let from = 0; from < stored.length; from += LOOKUPS) {
       const some = stored.slice(from, from + LOOKUPS);
       const found = await this.volume.view((view) =>
@@ -141,23 +173,29 @@ class Surveyor {
   }
 
   /** Blocks whose bytes are the record's own; null when it cannot be said. */
-  private storedBy({ metadata, bodyOffset, bodyBytes }: SegmentRecord): Stored[] | null {
+  private storedBy(record: SegmentRecord): Stored[] | null {
+    const { metadata, bodyOffset, bodyBytes } = record;
     if (metadata === null) return null;
     try {
       const stored = new Map<string, Stored>();
-      for (const change of decodeUpdate(metadata.slice(), MAX_VALUE_BYTES).changes) {
-        const one = storedBlock(change);
-        if (one === null || one.block.segment !== this.segment.segment) continue;
+      for (const one of this.namedBy(record, metadata.slice())) {
+        if (one.block.segment !== this.segment.segment) continue;
         const { offset } = one.block;
         const isOwn = offset >= bodyOffset && offset < bodyOffset + bodyBytes;
         // A block that was moved in several pieces has several extents of one owner.
-        if (isOwn && !this.shared.has(offset)) stored.set(`${offset} ${one.high} ${one.low}`, one);
+        if (isOwn) stored.set(`${offset} ${one.high} ${one.low}`, one);
       }
       return [...stored.values()];
     } catch (error) {
       if (error instanceof SmfsError) return null;
       throw error;
     }
+  }
+
+  private namedBy({ kind, bodyOffset }: SegmentRecord, metadata: Uint8Array): Stored[] {
+    if (kind === KIND.moved) return movedBlocks(metadata, this.segment.segment, bodyOffset);
+    const { changes } = decodeUpdate(metadata, MAX_VALUE_BYTES);
+    return changes.flatMap((change) => storedBlock(change) ?? []);
   }
 
   private ageOf({ timeMicros }: SegmentRecord): number {
@@ -172,19 +210,32 @@ class Surveyor {
       const headBytes = Math.min(NodeHeader.size + LeafItem.size, bodyBytes - at);
       const head = readNodeHead(await this.window.at(bodyOffset + at, headBytes));
       if (head === null) return;
-      if (await this.volume.touch({ segment, offset: bodyOffset + at }, head)) this.nodes++;
+      this.kept?.noteNode(head);
+      if (await this.volume.touch({ segment, offset: bodyOffset + at }, head)) {
+        this.nodes++;
+        this.nodeBytes += head.bytes;
+      }
       at += head.bytes;
     }
   }
 }
 
 /** A block and where its record says that it belongs. */
-interface Stored {
+export interface Stored {
   readonly kind: "extent" | "xattr";
   readonly high: number;
   /** Of an attribute its key's; of file data the offset at which the block's byte 0 stands or would. */
   readonly low: number;
   readonly block: StoredBlock;
+}
+
+/** As a `moved` record names them. */
+function movedBlocks(metadata: Uint8Array, segment: number, bodyOffset: number): Stored[] {
+  return decodeMoved(metadata).map((entry) => {
+    const { high, low, storedBytes, checksum } = entry;
+    const block = { segment, offset: bodyOffset + entry.bodyOffset, storedBytes, checksum };
+    return { kind: kindOf(high) === ITEM.xattr ? "xattr" : "extent", high, low, block };
+  });
 }
 
 /** null for items that do not refer to stored bytes. */
