@@ -53,7 +53,7 @@ export function namespaceExists(name: string): boolean {
 /** Of the namespace, without those that the kernel puts into each. */
 export function interfacesOf(name: string): string[] {
   const links = JSON.parse(ip(name, ["-json", "link", "show"])) as { ifname: string }[];
-  return links.map(({ ifname }) => ifname).filter((found) => found.startsWith("smfs"));
+  return links.map(({ ifname }) => ifname).filter((found) => /^(smfs|wan)/.test(found));
 }
 
 afterEach(() => {

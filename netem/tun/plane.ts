@@ -76,14 +76,15 @@ export class TunPlane implements ControlledPath<TunStatistics> {
     return { ...this.path.statistics, ...this.counts, deviceDrops: this.options.countDrops() };
   }
 
-  /** Works until the bell rings. */
+  /** Works until the bell rings; what sites sent before that has then entered the path. */
   runUntilBell(): void {
-    for (;;) {
+    for (let isRung = false; ; ) {
       const isBusy = this.turn();
+      if (isRung) return;
       const untilMicros = this.path.nextTimeoutMicros() - nowMicros();
       const waiting = isBusy ? this.bell : this.arrivals;
       waiting.wait(isBusy ? Math.min(REST_MICROS, untilMicros) : untilMicros);
-      if (waiting.isReadable(0)) return;
+      isRung = waiting.isReadable(0);
     }
   }
 

@@ -116,11 +116,13 @@ function raiseDevice(plan: SitePlan, isMade: boolean): TunDevice {
 
 function setUp({ namespace, addresses, mtuBytes }: SitePlan, isMade: boolean): void {
   const link = ["link", "set", "dev", DEVICE];
-  const queue = String(DEVICE_QUEUE_PACKETS);
-  ip(namespace, [...link, "mtu", String(mtuBytes), "txqueuelen", queue]);
+  // A device that comes up without a queue gets no queueing discipline, which on a busy machine
+  // would hold packets back a second time, unseen.
+  ip(namespace, [...link, "mtu", String(mtuBytes), "txqueuelen", "0"]);
   // Without link-local addresses a device sends nothing on its own: sites are counted alone.
   ip(namespace, [...link, "addrgenmode", "none"]);
   ip(namespace, [...link, "up"]);
+  ip(namespace, [...link, "txqueuelen", String(DEVICE_QUEUE_PACKETS)]);
   for (const address of addresses) addAddress(namespace, address, mtuBytes);
   if (!isMade) return;
   const families = new Set(addresses.map((address) => (address.includes(":") ? "-6" : "-4")));

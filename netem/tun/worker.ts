@@ -14,6 +14,7 @@ import {
 } from "node:worker_threads";
 import { SmfsError } from "../../lib/errors.ts";
 import { Bell } from "../../sys/poll.ts";
+import { setScheduling } from "../../sys/scheduling.ts";
 import { TunDevice } from "../../sys/tun.ts";
 import { answerLine, type ControlReply } from "../control/control.ts";
 import type { PathSettings } from "../core/path.ts";
@@ -97,6 +98,8 @@ function runPlane(task: WorkerTask, port: MessagePort): void {
   const report = (message: Report): void => port.postMessage(message);
   const readDevices = (): string => readFileSync("/proc/thread-self/net/dev", "utf8");
   const bell = new Bell(bellFd);
+  // A path does not slow down because a machine is busy; where this may not be, it does.
+  setScheduling("realtime");
   const plane = new TunPlane({
     deviceA: new TunDevice(endA.fd, DEVICE, 0),
     deviceB: new TunDevice(endB.fd, DEVICE, 0),

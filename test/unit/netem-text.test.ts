@@ -1,5 +1,6 @@
 import { PassThrough } from "node:stream";
 import { describe, expect, test } from "vitest";
+import { runUp } from "../../cli/netem/between.ts";
 import { netemCommand } from "../../cli/netem/command.ts";
 import { relayCommand, type RelayCommandOptions, runRelay } from "../../cli/netem/relay.ts";
 import { EmulatedPath } from "../../netem/core/path.ts";
@@ -186,5 +187,28 @@ describe("smfs netem", () => {
       expect(help).toContain(name);
     }
     expect(netemCommand().helpInformation()).toContain("up");
+  });
+
+  test.each([
+    [{ between: "one" }, /--between needs two names/],
+    [{ between: "one,one" }, /not one and the same/],
+    [{ between: "../one,two" }, /no name for a network namespace/],
+    [{ mtu: "20" }, /MTU is between/],
+    [{ addressA: "198.18.0.1" }, /address with its prefix/],
+    [{ loss: "200%" }, /at most 100%/],
+  ])("up: %o is wrong usage", async (options, message) => {
+    const all = { between: "one,two", mtu: "1500", seed: "1" };
+    const around = {
+      input: new PassThrough(),
+      isTerminal: false,
+      stop: AbortSignal.abort(),
+      writeOutput: () => {},
+      writeError: () => {},
+    };
+    const addresses = { addressA: "192.0.2.1/24", addressB: "192.0.2.2/24" };
+    await expect(runUp({ ...all, ...addresses, ...options }, around)).rejects.toMatchObject({
+      code: "USAGE",
+      message: expect.stringMatching(message) as unknown,
+    });
   });
 });
