@@ -4,21 +4,20 @@
  * fsync of one file does not wait for another's.
  *
  * Entries are bounded by the handle table and by the front-end's own limit on holds (for FUSE, the
- * kernel's inode cache).
+ * kernel's inode cache, which may hold millions: those cost two entries of a table of numbers).
  */
 import { assert } from "../../../lib/assert.ts";
+import { NumberTable } from "../../../lib/number-table.ts";
 import type { Attributes } from "../vfs.ts";
 import { isDirectory } from "./modes.ts";
 
+/** Of an inode that is open, or that has lost its last name. */
 interface Use {
   handles: number;
-  holds: number;
   /** It has lost its last name: whoever lets it go last collects it. */
   orphaned: boolean;
   /** It is no longer in the tree: what its holders may still ask for. */
   remains: Attributes | undefined;
-  /** Newest record that touched it; when first used, the newest of all. */
-  sequence: number;
 }
 
 /** Whether an inode that was let go must be collected now. */
@@ -26,11 +25,13 @@ export type AfterUse = "nothing" | "collect";
 
 export class UsedInodes {
   private readonly uses = new Map<number, Use>();
+  private readonly holds = new NumberTable();
+  /** Newest record that touched an inode in use; when first used, the newest of all. */
+  private readonly sequences = new NumberTable();
   private orphanedCount = 0;
-  private heldCount = 0;
 
   get held(): number {
-    return this.heldCount;
+    return this.holds.size;
   }
 
   /** Without a name, still used. */
@@ -38,44 +39,46 @@ export class UsedInodes {
     return this.orphanedCount;
   }
 
-  readonly isUsed = (inode: number): boolean => this.uses.has(inode);
+  readonly isUsed = (inode: number): boolean => this.sequences.get(inode) !== undefined;
 
   /**
    * A hold keeps a directory, which may be somebody's current one. Anything else is kept by handles:
    * a holder of a removed file can do no more than look at its attributes.
    */
   readonly keeps = (inode: number, mode: number): boolean => {
-    const use = this.uses.get(inode);
-    return use !== undefined && (use.handles > 0 || isDirectory(mode));
+    if (isDirectory(mode)) return this.isUsed(inode);
+    return (this.uses.get(inode)?.handles ?? 0) > 0;
   };
 
   opened(inode: number, sequence: number): void {
-    this.use(inode, sequence).handles++;
+    this.begin(inode, sequence);
+    this.use(inode).handles++;
   }
 
   hold(inode: number, sequence: number): void {
-    const use = this.use(inode, sequence);
-    if (use.holds++ === 0) this.heldCount++;
+    this.begin(inode, sequence);
+    this.holds.set(inode, (this.holds.get(inode) ?? 0) + 1);
   }
 
   closed(inode: number): AfterUse {
-    const use = this.require(inode);
-    assert(use.handles > 0, "an inode is closed as often as it was opened");
+    const use = this.uses.get(inode);
+    assert(use !== undefined && use.handles > 0, "an inode is closed as often as it was opened");
     use.handles--;
-    return this.letGo(inode, use);
+    return this.letGo(inode);
   }
 
   dropped(inode: number): AfterUse {
-    const use = this.require(inode);
-    assert(use.holds > 0, "an inode is dropped as often as it was held");
-    if (--use.holds === 0) this.heldCount--;
-    return this.letGo(inode, use);
+    const holds = this.holds.get(inode);
+    assert(holds !== undefined, "an inode is dropped as often as it was held");
+    if (holds > 1) this.holds.set(inode, holds - 1);
+    else this.holds.delete(inode);
+    return this.letGo(inode);
   }
 
   /** Its last name went, leaving an orphan item. */
   orphan(inode: number): AfterUse {
-    const use = this.uses.get(inode);
-    if (use === undefined) return "collect";
+    if (!this.isUsed(inode)) return "collect";
+    const use = this.use(inode);
     if (!use.orphaned) this.orphanedCount++;
     use.orphaned = true;
     return "nothing";
@@ -91,8 +94,7 @@ export class UsedInodes {
 
   /** Its last name went, and it with it. */
   removed(inode: number, remains: Attributes): void {
-    const use = this.uses.get(inode);
-    if (use !== undefined) use.remains = remains;
+    if (this.isUsed(inode)) this.use(inode).remains = remains;
   }
 
   /** The attributes of an inode that is held and gone. */
@@ -102,34 +104,38 @@ export class UsedInodes {
 
   /** Answers may come in another order than their records. */
   touched(inode: number, sequence: number): void {
-    const use = this.uses.get(inode);
-    if (use !== undefined) use.sequence = Math.max(use.sequence, sequence);
+    const before = this.sequences.get(inode);
+    if (before !== undefined && before < sequence) this.sequences.set(inode, sequence);
   }
 
   /** undefined when nobody uses it. */
   sequenceOf(inode: number): number | undefined {
-    return this.uses.get(inode)?.sequence;
+    return this.sequences.get(inode);
   }
 
-  private use(inode: number, sequence: number): Use {
+  private begin(inode: number, sequence: number): void {
+    if (!this.isUsed(inode)) this.sequences.set(inode, sequence);
+  }
+
+  private use(inode: number): Use {
     let use = this.uses.get(inode);
     if (use === undefined) {
-      use = { handles: 0, holds: 0, orphaned: false, remains: undefined, sequence };
+      use = { handles: 0, orphaned: false, remains: undefined };
       this.uses.set(inode, use);
     }
     return use;
   }
 
-  private require(inode: number): Use {
+  private letGo(inode: number): AfterUse {
     const use = this.uses.get(inode);
-    assert(use !== undefined, `inode ${inode} is in use`);
-    return use;
-  }
-
-  private letGo(inode: number, use: Use): AfterUse {
-    if (use.handles > 0 || use.holds > 0) return "nothing";
+    const { handles = 0, orphaned = false, remains } = use ?? {};
+    if (handles > 0) return "nothing";
+    const isHeld = this.holds.get(inode) !== undefined;
+    if (isHeld && (orphaned || remains !== undefined)) return "nothing";
     this.uses.delete(inode);
-    if (!use.orphaned) return "nothing";
+    if (isHeld) return "nothing";
+    this.sequences.delete(inode);
+    if (!orphaned) return "nothing";
     this.orphanedCount--;
     return "collect";
   }

@@ -5,10 +5,11 @@
  *   inode's count is above zero it is held in the `Vfs`, so its number stays good.
  * - Open handles. A connection that is cut sends no RELEASE for them.
  */
+import { NumberTable } from "../../../lib/number-table.ts";
 import type { MaybePromise, Vfs } from "../../core/vfs.ts";
 
 export class Holdings {
-  private readonly counts = new Map<number, number>();
+  private readonly counts = new NumberTable();
   private readonly handles = new Set<number>();
   private readonly vfs: Vfs;
   private readonly failed: (error: unknown) => void;
@@ -57,7 +58,7 @@ export class Holdings {
   /** The kernel is gone, and with it all that it knew. */
   giveBackAll(): void {
     for (const handle of [...this.handles]) this.release(handle);
-    const inodes = [...this.counts.keys()];
+    const inodes = this.counts.keys();
     this.counts.clear();
     for (const inode of inodes) this.drop(inode);
   }
