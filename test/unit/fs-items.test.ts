@@ -32,6 +32,10 @@ function inode() {
   return { ...item, allocatedBytes: 6, parent: 7, device: 8, flags: 1 };
 }
 
+function extentOf(storedBytes: number, sums: number[]) {
+  return { segment: 1, offset: 2, storedBytes, checksum: 4, skip: 0, length: 6, sums };
+}
+
 describe("layouts of format version 1", () => {
   test.each<[string, Uint8Array, string]>([
     [
@@ -51,6 +55,19 @@ describe("layouts of format version 1", () => {
       "extent",
       encodeExtent({ segment: 1, offset: 2, storedBytes: 3, checksum: 4, skip: 5, length: 6 }),
       "010000000200000003000000040000000500000006000000",
+    ],
+    [
+      "extent with sums",
+      encodeExtent({
+        segment: 1,
+        offset: 2,
+        storedBytes: 16_385,
+        checksum: 4,
+        skip: 5,
+        length: 6,
+        sums: [0x01020304, 7],
+      }),
+      "0100000002000000014000000400000005000000060000000403020107000000",
     ],
     [
       "inline extended attribute",
@@ -73,6 +90,8 @@ describe("layouts of format version 1", () => {
     expect(decodeEntry(encodeEntry(entry))).toEqual(entry);
     const extent = { segment: 1, offset: 2, storedBytes: 3, checksum: 4, skip: 5, length: 6 };
     expect(decodeExtent(encodeExtent(extent))).toEqual(extent);
+    const summed = { ...extent, storedBytes: 65_536, sums: [1, 2, 3, 2 ** 32 - 1] };
+    expect(decodeExtent(encodeExtent(summed))).toEqual(summed);
     expect(decodeTruncation(encodeTruncation(9))).toBe(9);
   });
 
@@ -97,6 +116,10 @@ describe("damaged values", () => {
       () => decodeXattr(fromHex("00000000000000000300000000000000010000006178")),
     ],
     ["an extent of nothing", () => decodeExtent(new Uint8Array(0))],
+    ["a sum too few", () => decodeExtent(encodeExtent(extentOf(65_536, [1, 2, 3])))],
+    ["a sum too many", () => decodeExtent(encodeExtent(extentOf(16_385, [1, 2, 3])))],
+    ["a sum of a block that needs none", () => decodeExtent(encodeExtent(extentOf(16_384, [1])))],
+    ["half a sum", () => decodeExtent(new Uint8Array(26))],
   ];
   test.each(cases)("%s is an SmfsError", (_, decode) => {
     expect(decode).toThrow(SmfsError);

@@ -6,7 +6,6 @@
  *   (`cutting.ts`). More than one file may: `sharing.ts`.
  */
 import { assert } from "../../../lib/assert.ts";
-import { crc32c } from "../../../lib/crc32c.ts";
 import type { ItemView, Transaction } from "./api.ts";
 import {
   ADDRESS_AT,
@@ -16,6 +15,7 @@ import {
   type ExtentItem,
   ITEM,
   keyOf,
+  sumBlock,
 } from "./items.ts";
 
 export interface PlacedExtent extends ExtentItem {
@@ -72,9 +72,9 @@ export function storeExtents(
     const room = BLOCK_BYTES - ((offset + at) % BLOCK_BYTES);
     const block = data.subarray(at, at + room);
     const storedBytes = block.length;
-    const checksum = crc32c(block);
-    const item = { segment: 0, offset: 0, storedBytes, checksum, skip: 0, length: storedBytes };
-    const body = transaction.addBody(block, checksum);
+    const sums = sumBlock(block);
+    const item = { segment: 0, offset: 0, storedBytes, ...sums, skip: 0, length: storedBytes };
+    const body = transaction.addBody(block, sums.checksum);
     transaction.putLocated(high, offset + at, encodeExtent(item), ADDRESS_AT, body);
     at += storedBytes;
   }

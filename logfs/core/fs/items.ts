@@ -19,6 +19,7 @@ import {
   u64,
   viewOf,
 } from "../../../lib/codec.ts";
+import { combineCrc32c, crc32c } from "../../../lib/crc32c.ts";
 import { SmfsError } from "../../../lib/errors.ts";
 import type { Timestamp } from "../vfs.ts";
 
@@ -136,7 +137,17 @@ export const ExtentItem = struct("ExtentItem", {
   skip: u32("bytes of the stored block before the part used"),
   length: u32("bytes of the part used: the file's bytes [low, low + length)"),
 });
-export type ExtentItem = Infer<typeof ExtentItem>;
+export interface ExtentItem extends Infer<typeof ExtentItem> {
+  /**
+   * CRC-32C of each `SUMMED_BYTES` of the stored block, so that a read of a part of it need not read
+   * all. Only of blocks that are longer; extents of older programs have none.
+   */
+  readonly sums?: readonly number[];
+}
+
+export const BlockSum = struct("BlockSum", {
+  checksum: u32("CRC-32C of the next 16 KiB of the stored block, the last of them shorter"),
+});
 
 export const SharedOwner = struct("SharedOwner", {
   inode: u64("a file with extents in the block"),
@@ -153,8 +164,12 @@ export const ADDRESS_AT = 0;
 
 /** Largest stored block, bytes: one CRC-32C to check, and the least a read takes from the log. */
 export const BLOCK_BYTES = 65_536;
+/** Bytes of a stored block that have a checksum of their own. */
+export const SUMMED_BYTES = 16_384;
 /** Largest extended attribute kept in its item, bytes; longer values stand in a record's body. */
 export const XATTR_INLINE_MAX = 2048;
+
+const NO_SUMS: readonly number[] = [];
 
 export interface Entry {
   readonly inode: number;
@@ -188,13 +203,44 @@ export function decodeInode(value: Uint8Array): InodeItem {
 }
 
 export function encodeExtent(item: ExtentItem): Uint8Array {
-  const bytes = new Uint8Array(ExtentItem.size);
-  ExtentItem.encode(viewOf(bytes), 0, item);
+  const { sums = NO_SUMS } = item;
+  const bytes = new Uint8Array(ExtentItem.size + sums.length * BlockSum.size);
+  const view = viewOf(bytes);
+  ExtentItem.encode(view, 0, item);
+  for (const [i, checksum] of sums.entries()) {
+    BlockSum.encode(view, ExtentItem.size + i * BlockSum.size, { checksum });
+  }
   return bytes;
 }
 
+/** Throws `SmfsError` SHORT, DAMAGED for sums that are not those of such a block. */
 export function decodeExtent(value: Uint8Array): ExtentItem {
-  return ExtentItem.decode(viewOf(value), 0);
+  const view = viewOf(value);
+  const item = ExtentItem.decode(view, 0);
+  if (value.length === ExtentItem.size) return item;
+  const count = Math.ceil(item.storedBytes / SUMMED_BYTES);
+  if (count < 2 || value.length !== ExtentItem.size + count * BlockSum.size) {
+    throw new SmfsError("DAMAGED", `an extent of ${value.length} bytes`);
+  }
+  const sums: number[] = [];
+  for (let at = ExtentItem.size; at < value.length; at += BlockSum.size) {
+    sums.push(view.getUint32(at, true));
+  }
+  return { ...item, sums };
+}
+
+/** The checksums of a stored block: each of its bytes is read once. */
+export function sumBlock(block: Uint8Array): Pick<ExtentItem, "checksum" | "sums"> {
+  if (block.length <= SUMMED_BYTES) return { checksum: crc32c(block) };
+  const sums: number[] = [];
+  let checksum = 0;
+  for (let at = 0; at < block.length; at += SUMMED_BYTES) {
+    const part = block.subarray(at, at + SUMMED_BYTES);
+    const sum = crc32c(part);
+    sums.push(sum);
+    checksum = at === 0 ? sum : combineCrc32c(checksum, sum, part.length);
+  }
+  return { checksum, sums };
 }
 
 export function encodeEntry({ inode, type, name }: Entry): Uint8Array {

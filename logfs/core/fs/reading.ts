@@ -2,60 +2,42 @@
  * Reading file data: plan, load, verify, slice.
  *
  * 1. `planRead` collects the extents of the range and names each stored block once.
- * 2. `loadBlocks` merges blocks that stand near one another in the log into runs and reads each run
- *    at once: small appends written one after the other are read like one large write.
+ * 2. Blocks that stand near one another in the log are merged into runs, each of which is read at
+ *    once (`block-reading.ts`): small appends written one after the other are read like one large write.
  * 3. Every block is checked against its CRC-32C before a byte of it is given out. A block that
- *    does not match fails the whole read: never wrong data.
+ *    does not match fails the whole read: never wrong data. Of a block that has a checksum for each
+ *    16 KiB only those are read and checked that are needed.
  * 4. A run that cannot be read is read again block by block: what failed may have been a sector
- *    between two of them, which nobody asked for.
+ *    between two of them, which nobody asked for. A part that does not match is read again with its
+ *    block: the block's own checksum has the last word.
  */
-import { crc32c } from "../../../lib/crc32c.ts";
 import { SmfsError } from "../../../lib/errors.ts";
 import type { MaybePromise } from "../vfs.ts";
 import type { ItemView, Volume } from "./api.ts";
+import {
+  APART,
+  FAST,
+  faultOf,
+  type Manner,
+  type Piece,
+  planBlocks,
+  planRuns,
+  type Run,
+  type StoredBlock,
+  WHOLE,
+} from "./block-reading.ts";
 import { visitExtents } from "./extents.ts";
 import { loadInode } from "./inodes.ts";
-import type { ExtentItem, XattrValue } from "./items.ts";
-import { chain } from "./maybe.ts";
+import type { XattrValue } from "./items.ts";
+import { chain, orElse } from "./maybe.ts";
 import type { FsCounters } from "./statistics.ts";
 import { requireRegular } from "./truncation.ts";
 
-/** Blocks closer than this in the log are read together: the record header and items between them. */
-const RUN_GAP_BYTES = 4096;
-/** No block is read together with another. */
-const NO_RUNS = -1;
-/** A run of merged blocks is not made longer than this. */
-const RUN_BYTES = 2 * 1024 * 1024;
 /** Pieces of one plan, about: what one read keeps in memory besides its bytes. */
 const PLAN_PIECES = 4096;
 /** Runs read from the log at the same time. */
 const PARALLEL_RUNS = 64;
 const ZEROS = new Uint8Array(65_536);
-
-interface StoredBlock {
-  readonly segment: number;
-  readonly offset: number;
-  readonly storedBytes: number;
-  readonly checksum: number;
-  /** File offset it was first needed at, for messages. */
-  readonly neededAt: number;
-  run: Run;
-}
-
-interface Run {
-  readonly segment: number;
-  readonly offset: number;
-  length: number;
-  bytes: Uint8Array;
-}
-
-interface Piece {
-  /** null: a hole. */
-  readonly extent: ExtentItem | null;
-  readonly skip: number;
-  readonly length: number;
-  readonly fileOffset: number;
-}
 
 export interface ReadPlan {
   readonly inode: number;
@@ -100,29 +82,35 @@ export function executeRead(
   counters: FsCounters,
   scratch?: Uint8Array,
 ): MaybePromise<Uint8Array[]> {
-  const again = (error: unknown): MaybePromise<Uint8Array[]> => {
-    if (!(error instanceof SmfsError) || error.code !== "IO") throw error;
-    return readBlocks(volume, plan, counters, NO_RUNS);
+  const whole = (error: unknown): MaybePromise<Uint8Array[]> => {
+    if (!(error instanceof SmfsError) || error.code !== "DAMAGED") throw error;
+    return readBlocks(volume, plan, counters, WHOLE);
   };
-  try {
-    const read = readBlocks(volume, plan, counters, RUN_GAP_BYTES, scratch);
-    return read instanceof Promise ? read.catch(again) : read;
-  } catch (error) {
-    return again(error);
-  }
+  const again = (error: unknown): MaybePromise<Uint8Array[]> => {
+    const code = error instanceof SmfsError ? error.code : null;
+    if (code === "DAMAGED") return readBlocks(volume, plan, counters, WHOLE);
+    if (code === "IO") return orElse(() => readBlocks(volume, plan, counters, APART), whole);
+    throw error;
+  };
+  return orElse(() => readBlocks(volume, plan, counters, FAST, scratch), again);
 }
 
 function readBlocks(
   volume: Volume,
   plan: ReadPlan,
   counters: FsCounters,
-  gapBytes: number,
+  manner: Manner,
   scratch?: Uint8Array,
 ): MaybePromise<Uint8Array[]> {
-  const blocks = new Map<Piece, StoredBlock>();
-  const runs = planRuns(plan.pieces, blocks, gapBytes);
-  return chain(loadRuns(volume, runs, scratch), () => {
-    for (const block of new Set(blocks.values())) verify(plan.inode, block, counters);
+  const blocks = planBlocks(plan.pieces, manner);
+  const distinct = new Set(blocks.values());
+  return chain(loadRuns(volume, planRuns(distinct, manner), scratch), () => {
+    for (const block of distinct) {
+      const fault = faultOf(plan.inode, block);
+      if (fault === null) continue;
+      if (manner === WHOLE) counters.checksumFailures++;
+      throw fault;
+    }
     for (const piece of plan.pieces) counters.readBytes += piece.length;
     return slices(plan.pieces, blocks);
   });
@@ -136,54 +124,15 @@ export function readXattrValue(
   counters: FsCounters,
 ): MaybePromise<Uint8Array> {
   if (value.kind === "inline") return value.bytes;
-  const { segment, offset, length, checksum } = value;
-  return chain(volume.readBlock(segment, offset, length), (bytes) => {
-    const run = { segment, offset, length, bytes };
-    verify(inode, { segment, offset, storedBytes: length, checksum, neededAt: 0, run }, counters);
-    return bytes.slice();
+  const { segment, offset, length: storedBytes, checksum } = value;
+  return chain(volume.readBlock(segment, offset, storedBytes), (bytes) => {
+    const run = { segment, offset, length: storedBytes, bytes };
+    const place = { segment, offset, storedBytes, checksum, sums: undefined };
+    const fault = faultOf(inode, { ...place, from: 0, to: storedBytes, neededAt: 0, run });
+    if (fault === null) return bytes.slice();
+    counters.checksumFailures++;
+    throw fault;
   });
-}
-
-type DataPiece = Piece & { readonly extent: ExtentItem };
-
-/** Sorts the blocks by address, so that one block is one entry and those `gapBytes` apart merge. */
-function planRuns(
-  pieces: readonly Piece[],
-  blocks: Map<Piece, StoredBlock>,
-  gapBytes: number,
-): Run[] {
-  const sorted = pieces.filter((piece): piece is DataPiece => piece.extent !== null);
-  sorted.sort((a, b) => a.extent.segment - b.extent.segment || a.extent.offset - b.extent.offset);
-  const runs: Run[] = [];
-  let last: StoredBlock | undefined;
-  for (const piece of sorted) {
-    const { segment, offset, storedBytes, checksum } = piece.extent;
-    if (last === undefined || last.segment !== segment || last.offset !== offset) {
-      const run = runFor(runs, { segment, offset, length: storedBytes }, gapBytes);
-      last = { segment, offset, storedBytes, checksum, neededAt: piece.fileOffset, run };
-    }
-    blocks.set(piece, last);
-  }
-  return runs;
-}
-
-function runFor(
-  runs: Run[],
-  { segment, offset, length }: Omit<Run, "bytes">,
-  gapBytes: number,
-): Run {
-  const run = runs.at(-1);
-  if (run !== undefined && run.segment === segment) {
-    const gap = offset - (run.offset + run.length);
-    const merged = offset + length - run.offset;
-    if (gap >= 0 && gap <= gapBytes && merged <= RUN_BYTES) {
-      run.length = merged;
-      return run;
-    }
-  }
-  const fresh = { segment, offset, length, bytes: ZEROS };
-  runs.push(fresh);
-  return fresh;
 }
 
 function loadRuns(
@@ -218,18 +167,6 @@ function loadLate(
     else run.bytes = bytes;
   }
   return Promise.all(late).then(() => loadRuns(volume, runs.slice(at), undefined));
-}
-
-function verify(inode: number, block: StoredBlock, counters: FsCounters): void {
-  const { run, offset, storedBytes, segment } = block;
-  const start = offset - run.offset;
-  const bytes = run.bytes.subarray(start, start + storedBytes);
-  if (bytes.length === storedBytes && crc32c(bytes) === block.checksum) return;
-  counters.checksumFailures++;
-  throw new SmfsError(
-    "DAMAGED",
-    `inode ${inode}, offset ${block.neededAt}: the ${storedBytes} bytes at ${segment}:${offset} do not match their checksum`,
-  );
 }
 
 function slices(pieces: readonly Piece[], blocks: Map<Piece, StoredBlock>): Uint8Array[] {

@@ -9,7 +9,6 @@
  * 4. Each new block with several owners gets an item under its address. Owners without a piece
  *    left in the old block leave its item, which goes with the last.
  */
-import { crc32c } from "../../../lib/crc32c.ts";
 import { SmfsError } from "../../../lib/errors.ts";
 import type { ItemView, Transaction } from "./api.ts";
 import { takeOut } from "./cutting.ts";
@@ -22,6 +21,7 @@ import {
   keyOf,
   type SharedOwner,
   sharedKey,
+  sumBlock,
 } from "./items.ts";
 import {
   type BlockPlace,
@@ -117,7 +117,7 @@ function moveRun(transaction: Transaction, block: BlockPlace, stored: Uint8Array
     const place = `${block.segment}:${block.offset}`;
     throw new SmfsError("DAMAGED", `owners of ${run.to} bytes in the ${stored.length} at ${place}`);
   }
-  const moved = { storedBytes: bytes.length, checksum: crc32c(bytes) };
+  const moved = { storedBytes: bytes.length, ...sumBlock(bytes) };
   const body = transaction.addBody(bytes, moved.checksum);
   const owners: SharedOwner[] = [];
   for (const { owner, extent, from, to } of run.pieces) {
