@@ -3,9 +3,9 @@
  * machine copies and XORs in the same run, and what is left lost on several links.
  */
 import { DEFAULT_CODE, type CodeParameters } from "../gateway/core/code.ts";
-import { LayeredDecoder } from "../gateway/core/layered-decoder.ts";
-import { LayeredEncoder } from "../gateway/core/layered-encoder.ts";
-import { BlockStore } from "../gateway/core/xor.ts";
+import { Blocks } from "../gateway/core/blocks.ts";
+import { ErasureDecoder } from "../gateway/core/decoder.ts";
+import { ErasureEncoder } from "../gateway/core/encoder.ts";
 import { Prng } from "../lib/prng.ts";
 import { LossProcess } from "../netem/core/loss.ts";
 import type { Loss } from "../netem/core/settings.ts";
@@ -45,7 +45,7 @@ export function run(options: FecBenchOptions = {}) {
   const sources = sourcesOf(packetBytes, seed);
   const clean = encode(parameters, sources, packets);
   const lossy = lose(clean, { kind: "independent", share: 0.01 }, seed).arrived;
-  const layers = parameters.interleave.length;
+  const layers = parameters.kind === "layered" ? parameters.interleave.length : 1;
   const rates = bestRates(packets * packetBytes, {
     copy: () => copyAll(sources, packets),
     xorIntoEveryLayer: () => xorAll(sources, packets, layers),
@@ -87,21 +87,20 @@ function secondsOf(round: () => void): number {
 }
 
 function copyAll(sources: readonly Uint8Array[], packets: number): void {
-  const store = new BlockStore(SOURCES);
+  const store = new Blocks(SOURCES);
   for (let n = 0; n < packets; n++) {
-    store.store(n % SOURCES, sources[n % SOURCES] as Uint8Array);
+    store.storePacket(n % SOURCES, sources[n % SOURCES] as Uint8Array);
   }
 }
 
 /** The ceiling of the encoder: every packet XORed into one block per layer, and nothing else. */
 function xorAll(sources: readonly Uint8Array[], packets: number, layers: number): void {
-  const aligned = new BlockStore(SOURCES);
-  for (const [index, source] of sources.entries()) aligned.store(index, source);
-  const store = new BlockStore(SOURCES);
+  const store = new Blocks(2 * SOURCES);
+  for (const [index, source] of sources.entries()) store.storePacket(index, source);
   for (let n = 0; n < packets; n++) {
-    const { length } = sources[n % SOURCES] as Uint8Array;
+    const bytes = store.symbolBytes(n % SOURCES);
     for (let layer = 0; layer < layers; layer++) {
-      store.xor((n * (layer + 1)) % SOURCES, length, aligned, n % SOURCES, length);
+      store.xor(SOURCES + ((n * (layer + 1)) % SOURCES), n % SOURCES, bytes);
     }
   }
 }
@@ -112,7 +111,7 @@ function pushAll(
   packets: number,
   onRepair: (id: number, repair: Uint8Array) => void,
 ): void {
-  const encoder = new LayeredEncoder({ parameters, idleMicros: IDLE_MICROS });
+  const encoder = new ErasureEncoder({ parameters, idleMicros: IDLE_MICROS });
   const out = new Uint8Array(encoder.repairBytes(sources[0]?.length ?? 0));
   for (let id = 0; id < packets; id++) {
     encoder.push(id, sources[id % SOURCES] as Uint8Array, id);
@@ -152,7 +151,7 @@ function lose(wire: readonly Item[], loss: Loss, seed: number): { arrived: Item[
 
 /** Data packets that were rebuilt. */
 function decode(wire: readonly Item[]): number {
-  const decoder = new LayeredDecoder();
+  const decoder = new ErasureDecoder();
   for (const { id, bytes } of wire) {
     if (id < 0) decoder.handleRepair(bytes);
     else decoder.handleData(id, bytes);

@@ -4,7 +4,7 @@
  */
 import { z } from "zod";
 import { MAX_DATAGRAM_BYTES, MIN_DATAGRAM_BYTES } from "../gateway/core/config.ts";
-import { MAX_GROUP, MAX_LAYERS, MAX_SPAN } from "../gateway/core/repair.ts";
+import { MAX_GROUP, MAX_LAYERS, MAX_SPAN } from "../gateway/core/parameters.ts";
 import { SmfsError } from "../lib/errors.ts";
 import { parseDuration, parseRate, parseShare, parseSize } from "../lib/units.ts";
 import { SYNC_LEVELS } from "../logfs/core/vfs.ts";

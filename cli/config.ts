@@ -207,7 +207,7 @@ function plainMirror(mirror: NonNullable<Document["mirror"]>): MirrorConfig {
     keyFile: mirror.key_file ?? "",
     rateBitsPerSecond: mirror.rate,
     targetRisk: mirror.target_risk,
-    code: mirror.code,
+    code: { kind: "layered", ...mirror.code },
     datagramBytes: mirror.datagram,
   };
 }

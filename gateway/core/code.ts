@@ -9,7 +9,9 @@
 /** Longest data packet that can enter a code, bytes. */
 export const MAX_PACKET_BYTES = 1472;
 
-export interface CodeParameters {
+/** Each repair is the XOR of some packets; groups of several layers overlap (Maelstrom). */
+export interface LayeredParameters {
+  readonly kind: "layered";
   /** Data packets per group. */
   readonly r: number;
   /**
@@ -19,11 +21,38 @@ export interface CodeParameters {
   readonly interleave: readonly number[];
 }
 
+/** Each repair is a random linear combination of the latest packets (RFC 8681). */
+export interface SlidingWindowParameters {
+  readonly kind: "sliding-window";
+  /** For `r` data packets `c` repairs leave, evenly spread. */
+  readonly r: number;
+  readonly c: number;
+  /** The latest packets that a repair is made of (W). */
+  readonly window: number;
+  /** Share of them that enter it, in sixteenths: what is left out costs no time (RFC 8681 §3.4). */
+  readonly density: number;
+}
+
+/** Blocks of k packets with m repairs, any k of which give all (Reed–Solomon). */
+export interface BlockParameters {
+  readonly kind: "block";
+  readonly k: number;
+  readonly m: number;
+  /** Blocks filled in turn, so that a burst meets each of them less. */
+  readonly interleave: number;
+}
+
+export type CodeParameters = LayeredParameters | SlidingWindowParameters | BlockParameters;
+
 /** Table 2 of the SMFS paper; interleave from the Maelstrom example. */
-export const DEFAULT_CODE: CodeParameters = { r: 8, interleave: [1, 10, 100] };
+export const DEFAULT_CODE: LayeredParameters = {
+  kind: "layered",
+  r: 8,
+  interleave: [1, 10, 100],
+};
 
 export interface Encoder {
-  /** Bytes a repair packet needs at most for data packets of `dataBytes`. */
+  /** Bytes a repair packet of any kind needs at most for data packets of `dataBytes`. */
   repairBytes(dataBytes: number): number;
   /** Data packet `id` leaves now. `id` follows the one before. */
   push(id: number, packet: Uint8Array, nowMicros: number): void;
@@ -31,27 +60,30 @@ export interface Encoder {
   poll(out: Uint8Array, nowMicros: number): number;
   /** When `poll` has something without further `push` (idle flush); Infinity for never. */
   nextTimeoutMicros(): number;
-  /** Makes every partial group that covers `id` or earlier due now (a waiter's deadline). */
+  /** Makes due now what is still missing of the repairs for `id` or earlier (a waiter's deadline). */
   flushThrough(id: number, nowMicros: number): void;
   /**
-   * Last id such that it and all before it are covered by repairs of at least `layers` different
-   * layers that `poll` has given out. −1 (as u32: 0xffffffff) before the first.
+   * Last id such that it and all before it have reached `level` by repairs that `poll` has given
+   * out. The id before the first (as u32) while there is none. Levels, from 1 to `levelsOf` the
+   * parameters, are steps of protection: layers of a layered code, numbers of repairs of the others.
    */
-  coveredThrough(layers: number): number;
+  coveredThrough(level: number): number;
   /**
-   * As `coveredThrough`, counting only repairs that had served their delay and so keep a distance
-   * from their data that short bursts do not span; flushed ones left earlier (see `risk.ts`).
+   * As `coveredThrough`, counting only repairs that left when it was their turn, and so keep a
+   * distance from their data that short bursts do not span; flushed ones left earlier (`risk.ts`).
    */
-  spreadThrough(layers: number): number;
+  spreadThrough(level: number): number;
   /**
    * Ids through `id` were acknowledged: they no longer hold back `coveredThrough` (packets from
-   * before a change to more layers) and `spreadThrough` (packets whose repairs were flushed).
+   * before a change of parameters) and `spreadThrough` (packets whose repairs were flushed).
    */
   release(id: number): void;
+  /** Of any kind. What is pending leaves first: `poll` is drained before they change again. */
   setParameters(parameters: CodeParameters, nowMicros: number): void;
   readonly parameters: CodeParameters;
 }
 
+/** Takes repairs of every kind and any parameters, without being told before. */
 export interface Decoder {
   /** A data packet arrived. False when it was already there (duplicate, or rebuilt before). */
   handleData(id: number, packet: Uint8Array): boolean;

@@ -8,7 +8,6 @@
  */
 import { assert } from "../../lib/assert.ts";
 import type { Groups } from "./encoder-groups.ts";
-import type { BlockStore } from "./xor.ts";
 
 const EMPTY = -1;
 
@@ -43,12 +42,12 @@ export class EncoderLayer {
     this.dueAt = new Int32Array(this.queue.length);
   }
 
-  /** `aligned` holds the packet once more, where XOR can read it. */
-  push(id: number, packet: Uint8Array, aligned: BlockStore): void {
+  /** Packet `id` is in the groups' hand. */
+  push(id: number): void {
     const { bin, groups } = this;
     const group = this.bins[bin] as number;
-    if (group === EMPTY) this.bins[bin] = groups.open(id, packet);
-    else groups.add(group, aligned, packet.length);
+    if (group === EMPTY) this.bins[bin] = groups.open(id);
+    else groups.add(group);
     this.pushes = (this.pushes + 1) | 0;
     if (this.row === this.r - 1 - (bin % this.r)) this.closeBin(bin);
     this.advance();

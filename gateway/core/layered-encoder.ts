@@ -3,7 +3,7 @@
  *
  * Data packet n joins one bin of every layer; a bin that has its r members leaves as one repair, so
  * c layers give c repairs for r packets. Sparse layers spread a burst over many groups, dense ones
- * repair single losses fast. Steps of `push`: copy the packet once to aligned memory, XOR it into
+ * repair single losses fast. Steps of `push`: copy the packet once beside the groups, XOR it into
  * one group per layer, close the groups that are full (`encoder-layer.ts`: stagger and delay).
  *
  * Idle flush: when nothing was pushed for `idleMicros`, or when somebody waits (`flushThrough`),
@@ -15,50 +15,45 @@
  * memory is bounded and a dropped repair would break `coveredThrough`.
  */
 import { assert } from "../../lib/assert.ts";
-import { viewOf } from "../../lib/codec.ts";
-import { DEFAULT_CODE, type CodeParameters, type Encoder } from "./code.ts";
+import { DEFAULT_CODE, type LayeredParameters } from "./code.ts";
+import type { KindEncoder } from "./encoder.ts";
 import { Coverage } from "./encoder-coverage.ts";
 import { Groups } from "./encoder-groups.ts";
 import { EncoderLayer } from "./encoder-layer.ts";
-import { checkParameters, repairHeader, type RepairHeader } from "./repair.ts";
-import { BlockStore } from "./xor.ts";
+import { checkParameters, horizonPackets, MAX_LAYERS } from "./parameters.ts";
+import { layeredRepair, type LayeredRepair, REPAIR } from "./repair.ts";
 
-export interface EncoderOptions {
-  readonly parameters?: CodeParameters;
-  /** Silence after which partial groups leave, microseconds. Several packet times of the link. */
+export interface LayeredOptions {
+  readonly parameters?: LayeredParameters;
+  /** Silence after which partial groups leave, microseconds. */
   readonly idleMicros?: number;
 }
 
 const DEFAULT_IDLE_MICROS = 2000;
+/** Level n: the repairs of n layers. */
+const LEVELS = Array.from({ length: MAX_LAYERS }, (_, layer) => layer + 1);
 
-export class LayeredEncoder implements Encoder {
+export class LayeredEncoder implements KindEncoder {
   /** Silence after which partial groups leave; may change at any time. */
   idleMicros: number;
   private current: LayerSet;
   /** Layers of the parameters before, until their flushed repairs have been polled. */
   private retiring: LayerSet | null = null;
-  private readonly coverage = new Coverage();
+  private readonly coverage = new Coverage(LEVELS);
   /** The same, counting only repairs that had served their delay. */
-  private readonly spread = new Coverage();
-  private readonly aligned = new BlockStore(1);
-  private readonly header = new Uint8Array(repairHeader.size);
-  private readonly headerView = viewOf(this.header);
+  private readonly spread = new Coverage(LEVELS);
   private lastId = 0;
   private lastPushMicros = -Infinity;
 
-  /** Throws `SmfsError` CONFIG for parameters outside the limits of `repair.ts`. */
-  constructor(options: EncoderOptions = {}) {
+  /** Throws `SmfsError` CONFIG for parameters outside the limits of `parameters.ts`. */
+  constructor(options: LayeredOptions = {}) {
     this.idleMicros = options.idleMicros ?? DEFAULT_IDLE_MICROS;
     this.current = new LayerSet(options.parameters ?? DEFAULT_CODE);
     this.reserve();
   }
 
-  get parameters(): CodeParameters {
+  get parameters(): LayeredParameters {
     return this.current.parameters;
-  }
-
-  repairBytes(dataBytes: number): number {
-    return repairHeader.size + dataBytes;
   }
 
   push(id: number, packet: Uint8Array, nowMicros: number): void {
@@ -66,10 +61,10 @@ export class LayeredEncoder implements Encoder {
     assert(follows, "data packets must be numbered one after the other");
     this.lastId = id;
     this.lastPushMicros = nowMicros;
-    this.aligned.store(0, packet);
     this.coverage.push(id);
     this.spread.push(id);
-    for (const layer of this.current.layers) layer.push(id, packet, this.aligned);
+    this.current.groups.take(packet);
+    for (const layer of this.current.layers) layer.push(id);
   }
 
   poll(out: Uint8Array, nowMicros: number): number {
@@ -109,7 +104,7 @@ export class LayeredEncoder implements Encoder {
     this.spread.release(id);
   }
 
-  setParameters(parameters: CodeParameters, _nowMicros: number): void {
+  setParameters(parameters: LayeredParameters, _nowMicros: number): void {
     assert(this.retiring === null, "poll() must be drained before parameters change again");
     const next = new LayerSet(parameters);
     this.flush();
@@ -150,30 +145,26 @@ export class LayeredEncoder implements Encoder {
   }
 
   private write({ headers, groups }: LayerSet, layer: number, group: number, out: Uint8Array) {
-    const header = headers[layer] as RepairHeader;
+    const header = headers[layer] as LayeredRepair;
     header.first = groups.first[group] as number;
     header.count = groups.count[group] as number;
-    header.lengthXor = groups.lengthXor[group] as number;
-    repairHeader.encode(this.headerView, 0, header);
-    out.set(this.header);
-    const start = groups.blocks.offsetOf(group);
-    const payloadBytes = groups.longest[group] as number;
-    out.set(groups.blocks.bytes.subarray(start, start + payloadBytes), repairHeader.size);
-    return repairHeader.size + payloadBytes;
+    const bytes = groups.symbolBytes[group] as number;
+    out.set(groups.blocks.makeRepair(group, layeredRepair, header, bytes));
+    return layeredRepair.size + bytes;
   }
 }
 
 /** Everything that depends on the parameters. */
 class LayerSet {
-  readonly parameters: CodeParameters;
+  readonly parameters: LayeredParameters;
   readonly groups: Groups;
   readonly layers: readonly EncoderLayer[];
   /** One header per layer, written again for each repair. */
-  readonly headers: readonly RepairHeader[];
+  readonly headers: readonly LayeredRepair[];
   /** Ids between a packet and the last repair that covers it, at most. */
   readonly span: number;
 
-  constructor(parameters: CodeParameters) {
+  constructor(parameters: LayeredParameters) {
     checkParameters(parameters);
     this.parameters = parameters;
     const { r, interleave } = parameters;
@@ -181,9 +172,9 @@ class LayerSet {
     const groups = new Groups(capacities.reduce((sum, capacity) => sum + capacity, 0));
     this.groups = groups;
     this.layers = interleave.map((bins) => new EncoderLayer(r, bins, groups));
-    const fresh = { layers: interleave.length, r, first: 0, count: 0, lengthXor: 0 };
+    const fresh = { kind: REPAIR.layered, layers: interleave.length, r, first: 0, count: 0 };
     this.headers = interleave.map((stride, layer) => ({ ...fresh, layer, stride }));
     // A bin fills within r rounds, and no layer's queue lasts longer than r packets an entry.
-    this.span = r * Math.max(0, ...capacities) + 2 * r * Math.max(0, ...interleave);
+    this.span = r * Math.max(0, ...capacities) + 2 * horizonPackets(parameters);
   }
 }

@@ -6,7 +6,7 @@ import type { CodeParameters } from "./code.ts";
 import type { Counters } from "./counters.ts";
 import type { RateControl } from "./pacer.ts";
 import type { AckFields } from "./packets.ts";
-import { RiskModel } from "./risk.ts";
+import { riskModelOf } from "./risk.ts";
 import type { RoundTrip } from "./rtt.ts";
 import type { Safety } from "./safety.ts";
 
@@ -43,7 +43,7 @@ export class LossReports {
     this.roundStartMicros = nowMicros;
     counters.paceBitsPerSecond = Math.round(rate.bitsPerSecond);
     this.modelMicros = nowMicros - MODEL_MICROS;
-    safety.setModel(new RiskModel(code, INITIAL_ESTIMATE));
+    safety.setModel(riskModelOf(code, INITIAL_ESTIMATE));
   }
 
   handle(ack: AckFields, roundTrip: RoundTrip, nowMicros: number): void {
@@ -69,7 +69,7 @@ export class LossReports {
     this.modelMicros = nowMicros;
     this.counters.lossEstimate = loss;
     this.counters.burstEstimate = burst;
-    this.safety.setModel(new RiskModel(this.code, { loss, burst }));
+    this.safety.setModel(riskModelOf(this.code, { loss, burst }));
   }
 
   private endRound(ack: AckFields, roundTrip: RoundTrip, nowMicros: number): void {

@@ -1,5 +1,5 @@
 /** Protection classes: what has left the machine for a packet, packed into a small number. */
-import { FIRST_COPY_STRIDES, type Protection } from "./risk.ts";
+import { FIRST_COPY_STRIDES, type Protection } from "./risk-model.ts";
 
 /** Plain copies of one packet that are worth counting. */
 export const MAX_COPIES = 7;

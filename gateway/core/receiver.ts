@@ -10,7 +10,7 @@ import { viewOf } from "../../lib/codec.ts";
 import { Arrivals } from "./arrivals.ts";
 import type { TransportConfig } from "./config.ts";
 import type { Counters } from "./counters.ts";
-import { LayeredDecoder } from "./layered-decoder.ts";
+import { ErasureDecoder } from "./decoder.ts";
 import { LossMeter } from "./loss-meter.ts";
 import { Ack, DataHeader, INNER, MAX_BITMAP_BYTES, RepairHeader, StreamFrame } from "./packets.ts";
 import { Reassembly } from "./reassembly.ts";
@@ -21,12 +21,9 @@ const HOLE_ACK_MICROS = 25_000;
 /** No sender is this far ahead of what it was told: 40 seconds at 100,000 packets a second. */
 const MAX_AHEAD = 2 ** 22;
 
-/** What the default code spans: the peer chooses its own code, whatever ours is. */
-const LEAST_WINDOW_PACKETS = 2048;
-
 export class Receiver {
   private readonly arrivals = new Arrivals();
-  private readonly decoder: LayeredDecoder;
+  private readonly decoder = new ErasureDecoder();
   private readonly meter = new LossMeter();
   private readonly reassembly: Reassembly;
   private readonly bitmapBytes: number;
@@ -43,10 +40,6 @@ export class Receiver {
     deliver: (bytes: Uint8Array) => void,
   ) {
     this.counters = counters;
-    const { r, interleave } = config.code;
-    const span = (r + 2) * Math.max(0, ...interleave);
-    const windowPackets = 2 ** Math.ceil(Math.log2(Math.max(LEAST_WINDOW_PACKETS, 2 * span)));
-    this.decoder = new LayeredDecoder({ windowPackets });
     this.reassembly = new Reassembly(config.receiveWindowBytes, deliver);
     this.bitmapBytes = Math.min(MAX_BITMAP_BYTES, (config.datagramBytes - 200) & ~7);
   }

@@ -1,66 +1,93 @@
 /**
- * The repair packet: the recipe of what it covers, then the XOR of the members' bytes.
+ * Repair packets: the recipe of what a repair is made of, then the combination of the members'
+ * symbols (`blocks.ts`) as far as the longest goes. The first byte says of which kind it is.
  *
- * Members are the data packets `first + k × stride` for 0 ≤ k < `count`, ids wrapping at 2^32. Each
- * member is taken as padded with zeros to the longest; the repair's payload has that length. So a
- * receiver that has all members but one rebuilds it, its length included, without knowing anything
- * of the sender's parameters: those travel for people and meters.
+ * Members are the data packets `first + n × stride` for 0 ≤ n < `count`, ids wrapping at 2^32. So a
+ * receiver solves for what it misses without knowing anything of the sender's parameters: those
+ * travel for the size of its window, for people and for meters.
  */
-import { SmfsError } from "../../lib/errors.ts";
 import { struct, u16, u32, u8, type Infer } from "../../lib/codec.ts";
-import { MAX_PACKET_BYTES, type CodeParameters } from "./code.ts";
+import { MAX_SYMBOL_BYTES, symbolHeader } from "./blocks.ts";
+import { FULL_DENSITY, MAX_BLOCK, MAX_LAYERS, MAX_LINEAR_SPAN, MAX_SPAN } from "./parameters.ts";
 
-/** Layers of a code. Each data packet is in one group of every layer. */
-export const MAX_LAYERS = 8;
-/** Members of a group: `count` is one byte. */
-export const MAX_GROUP = 255;
-/** r × interleave: packets that one group spans, bounded so that receivers can hold a window of it. */
-export const MAX_SPAN = 8192;
+export const REPAIR = { layered: 1, slidingWindow: 2, block: 3 } as const;
 
-export const repairHeader = struct("RepairHeader", {
+/** The symbols' XOR. */
+export const layeredRepair = struct("layered repair", {
+  kind: u8("REPAIR.layered"),
   layer: u8("index of the layer, from 0 (the densest)"),
   layers: u8("layers of the sender's code (c), 1 to 8"),
   r: u8("members of a full group in the sender's code, 1 to 255"),
   count: u8("members of this group, 1 to r; fewer than r when it was flushed"),
   stride: u16("distance between members' ids, at least 1"),
-  lengthXor: u16("XOR of the members' lengths in bytes"),
   first: u32("id of the first member"),
 });
-export type RepairHeader = Infer<typeof repairHeader>;
+export type LayeredRepair = Infer<typeof layeredRepair>;
 
-/** Whether a header can have come from an encoder, with `payloadBytes` behind it. */
-export function isPlausible(header: RepairHeader, payloadBytes: number): boolean {
+/** The symbols' sum, each multiplied by `randomCoefficient(seed, n, density)` in GF(256). */
+export const slidingWindowRepair = struct("sliding window repair", {
+  kind: u8("REPAIR.slidingWindow"),
+  r: u8("the sender's code has c repairs for r data packets; at least 1"),
+  c: u8("at least 1"),
+  density: u8("share of the members that have a coefficient above 0, in sixteenths, 1 to 16"),
+  window: u16("latest packets in a repair of the sender's code, 1 to 512"),
+  count: u16("members of this repair, neighbours, 1 to window"),
+  seed: u16("of the coefficients"),
+  first: u32("id of the first member"),
+});
+export type SlidingWindowRepair = Infer<typeof slidingWindowRepair>;
+
+/** The symbols' sum, each multiplied by `cauchyCoefficient(index, n)` in GF(256). */
+export const blockRepair = struct("block repair", {
+  kind: u8("REPAIR.block"),
+  k: u8("data packets of a full block, at least 1"),
+  m: u8("repairs of a block, at least 1; k + m at most 256"),
+  index: u8("which of them this is, from 0"),
+  count: u8("members of this block, 1 to k; fewer than k when it was flushed"),
+  stride: u16("distance between members' ids, at least 1; k × stride at most 512"),
+  first: u32("id of the first member"),
+});
+export type BlockRepair = Infer<typeof blockRepair>;
+
+/** Longest header, bytes: what a block keeps free before its symbol. */
+export const MAX_REPAIR_HEADER_BYTES = slidingWindowRepair.size;
+
+/** Whether as many bytes can stand behind a header. */
+export function isPlausiblePayload(bytes: number): boolean {
+  return bytes >= symbolHeader.size && bytes <= MAX_SYMBOL_BYTES;
+}
+
+/** Whether a header can have come from an encoder. */
+export function isPlausibleLayered(header: LayeredRepair): boolean {
   return (
     header.layers <= MAX_LAYERS &&
     header.layer < header.layers &&
     header.count >= 1 &&
     header.count <= header.r &&
     header.stride >= 1 &&
-    header.r * header.stride <= MAX_SPAN &&
-    payloadBytes <= MAX_PACKET_BYTES
+    header.r * header.stride <= MAX_SPAN
   );
 }
 
-/** Throws `SmfsError` CONFIG, naming the limit, when no encoder can work with these parameters. */
-export function checkParameters({ r, interleave }: CodeParameters): void {
-  require(isWithin(r, 1, MAX_GROUP), `r must be a whole number from 1 to ${MAX_GROUP}`);
-  require(isWithin(
-    interleave.length,
-    0,
-    MAX_LAYERS,
-  ), `a code has 0 (no repairs) to ${MAX_LAYERS} layers, not ${interleave.length}`);
-  let previous = 0;
-  for (const bins of interleave) {
-    require(isWithin(bins, previous + 1, MAX_SPAN), "interleaves must be whole and ascending");
-    previous = bins;
-  }
-  require(r * previous <= MAX_SPAN, `r × the largest interleave must be at most ${MAX_SPAN}`);
+export function isPlausibleSlidingWindow(header: SlidingWindowRepair): boolean {
+  return (
+    header.r >= 1 &&
+    header.c >= 1 &&
+    header.density >= 1 &&
+    header.density <= FULL_DENSITY &&
+    header.window <= MAX_LINEAR_SPAN &&
+    header.count >= 1 &&
+    header.count <= header.window
+  );
 }
 
-function isWithin(value: number, low: number, high: number): boolean {
-  return Number.isInteger(value) && value >= low && value <= high;
-}
-
-function require(holds: boolean, message: string): void {
-  if (!holds) throw new SmfsError("CONFIG", `erasure code: ${message}`);
+export function isPlausibleBlock(header: BlockRepair): boolean {
+  return (
+    header.k + header.m <= MAX_BLOCK &&
+    header.index < header.m &&
+    header.count >= 1 &&
+    header.count <= header.k &&
+    header.stride >= 1 &&
+    header.k * header.stride <= MAX_LINEAR_SPAN
+  );
 }

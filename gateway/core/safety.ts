@@ -28,7 +28,7 @@ import {
   withCopyAfter,
   withField,
 } from "./protection.ts";
-import type { RiskModel } from "./risk.ts";
+import type { RiskModel } from "./risk-model.ts";
 
 const MASK = ID_WINDOW - 1;
 /** The class of what is known to be lost, or has not left yet. */

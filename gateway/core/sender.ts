@@ -11,9 +11,9 @@ import { ByteRing } from "./byte-ring.ts";
 import { INITIAL_WINDOW_BYTES, type TransportConfig } from "./config.ts";
 import { CopyPlan } from "./copies.ts";
 import type { Counters } from "./counters.ts";
+import { ErasureEncoder } from "./encoder.ts";
 import { Flight, type LossRule } from "./flight.ts";
 import { Hurry } from "./hurry.ts";
-import { LayeredEncoder } from "./layered-encoder.ts";
 import { LossReports } from "./loss-reports.ts";
 import { BURST_DATAGRAMS, Pacer, RateControl } from "./pacer.ts";
 import {
@@ -25,6 +25,7 @@ import {
   SEALED_OVERHEAD_BYTES,
   StreamFrame,
 } from "./packets.ts";
+import { depthPackets, horizonPackets, levelsOf } from "./parameters.ts";
 import { ACK_DELAY_MICROS } from "./receiver.ts";
 import { RoundTrip } from "./rtt.ts";
 import { type CoverageEnds, Safety } from "./safety.ts";
@@ -57,7 +58,7 @@ export class Sender {
   private readonly ring: ByteRing;
   private readonly safety: Safety;
   private readonly flight: Flight;
-  private readonly encoder: LayeredEncoder;
+  private readonly encoder: ErasureEncoder;
   private readonly pacer: Pacer;
   private readonly hurrying = new Hurry();
   private readonly coverage: CoverageEnds;
@@ -79,14 +80,13 @@ export class Sender {
   private hasNews = false;
 
   constructor(config: TransportConfig, counters: Counters, nowMicros: number) {
-    const { r, interleave } = config.code;
     this.config = config;
     this.counters = counters;
     this.ring = new ByteRing(config.sendBufferBytes);
     const flight = new Flight(() => this.safety);
     this.flight = flight;
-    this.safety = new Safety(flight, interleave.length, config.targetRisk);
-    this.encoder = new LayeredEncoder({ parameters: config.code });
+    this.safety = new Safety(flight, levelsOf(config.code), config.targetRisk);
+    this.encoder = new ErasureEncoder({ parameters: config.code });
     this.pacer = new Pacer(BURST_DATAGRAMS * config.datagramBytes);
     this.rate = new RateControl(config.rateBitsPerSecond);
     this.coverage = new EncoderCoverage(this.encoder);
@@ -94,8 +94,8 @@ export class Sender {
     this.reports = new LossReports(config.code, this.safety, this.rate, counters, nowMicros);
     this.silence = new Silence(config.keepAliveMicros, nowMicros);
     this.fullBytes = fullStreamBytes(config.datagramBytes, this.encoder);
-    const horizonPackets = (r + 2) * Math.max(0, ...interleave) + REORDER_PACKETS;
-    this.rule = { horizonPackets, horizonMicros: Infinity };
+    const overtaken = horizonPackets(config.code) + REORDER_PACKETS;
+    this.rule = { horizonPackets: overtaken, horizonMicros: Infinity };
     this.probeBaseMicros = nowMicros;
   }
 
@@ -367,12 +367,11 @@ export class Sender {
 /** The encoder's marks as ends: ids never wrap here, so "before the first" is 0. */
 class EncoderCoverage implements CoverageEnds {
   readonly spanPackets: number;
-  private readonly encoder: LayeredEncoder;
+  private readonly encoder: ErasureEncoder;
 
-  constructor(encoder: LayeredEncoder) {
-    const { r, interleave } = encoder.parameters;
+  constructor(encoder: ErasureEncoder) {
     this.encoder = encoder;
-    this.spanPackets = r * Math.max(0, ...interleave);
+    this.spanPackets = depthPackets(encoder.parameters);
   }
 
   coveredEnd(layers: number): number {
@@ -385,7 +384,7 @@ class EncoderCoverage implements CoverageEnds {
 }
 
 /** Stream bytes that fit a datagram, alone and as the repair that covers it. */
-function fullStreamBytes(datagramBytes: number, encoder: LayeredEncoder): number {
+function fullStreamBytes(datagramBytes: number, encoder: ErasureEncoder): number {
   const inner = datagramBytes - SEALED_OVERHEAD_BYTES;
   const repairOverhead = RepairHeader.size + encoder.repairBytes(0);
   return inner - Math.max(DataHeader.size, repairOverhead) - StreamFrame.size;

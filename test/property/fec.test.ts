@@ -2,20 +2,27 @@
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { CodeParameters } from "../../gateway/core/code.ts";
-import { LayeredDecoder } from "../../gateway/core/layered-decoder.ts";
-import { LayeredEncoder } from "../../gateway/core/layered-encoder.ts";
-import { repairHeader } from "../../gateway/core/repair.ts";
+import { ErasureDecoder } from "../../gateway/core/decoder.ts";
+import { ErasureEncoder } from "../../gateway/core/encoder.ts";
+import { repairsByLevel } from "../../gateway/core/parameters.ts";
+import { membersOf } from "../../gateway/core/repair-members.ts";
+import type { Members } from "../../gateway/core/repair-solver.ts";
 import { equalBytes } from "../../lib/bytes.ts";
-import { viewOf } from "../../lib/codec.ts";
 import { Prng } from "../../lib/prng.ts";
 
 const IDLE_MICROS = 1000;
 const CODES: CodeParameters[] = [
-  { r: 8, interleave: [1, 10, 100] },
-  { r: 3, interleave: [1, 4] },
-  { r: 1, interleave: [1] },
-  { r: 5, interleave: [2, 7, 16, 40] },
+  { kind: "layered", r: 8, interleave: [1, 10, 100] },
+  { kind: "layered", r: 3, interleave: [1, 4] },
+  { kind: "layered", r: 1, interleave: [1] },
+  { kind: "layered", r: 5, interleave: [2, 7, 16, 40] },
+  { kind: "sliding-window", r: 8, c: 3, window: 64, density: 16 },
+  { kind: "sliding-window", r: 3, c: 4, window: 17, density: 5 },
+  { kind: "sliding-window", r: 8, c: 3, window: 512, density: 1 },
+  { kind: "block", k: 8, m: 3, interleave: 1 },
+  { kind: "block", k: 5, m: 20, interleave: 7 },
 ];
+
 const code = fc.constantFrom(...CODES);
 const firstId = fc.constantFrom(0, 7, 0x7ffffff0, 0xfffffff0);
 const action = fc.oneof(
@@ -42,16 +49,19 @@ interface Item {
 class Sender {
   readonly wire: Item[] = [];
   readonly packets = new Map<number, Uint8Array>();
-  private readonly encoder: LayeredEncoder;
-  private readonly layersOf = new Map<number, Set<number>>();
+  private readonly encoder: ErasureEncoder;
+  /** Repairs that had each packet as a member, or could have had it. */
+  private readonly repairsOf = new Map<number, number>();
   private readonly firstId: number;
   private readonly prng: Prng;
   private readonly out = new Uint8Array(1500);
   private sent = 0;
   private now = 0;
+  /** Ids from before the last change of kind hold all marks. */
+  private hasChangedKind = false;
 
   constructor(parameters: CodeParameters, first: number, seed: number) {
-    this.encoder = new LayeredEncoder({ parameters, idleMicros: IDLE_MICROS });
+    this.encoder = new ErasureEncoder({ parameters, idleMicros: IDLE_MICROS });
     this.firstId = first;
     this.prng = new Prng(seed);
   }
@@ -60,9 +70,7 @@ class Sender {
     if (step.do === "push") for (let i = 0; i < step.n; i++) this.push();
     if (step.do === "idle") this.idle();
     if (step.do === "flush") this.encoder.flushThrough(this.idOf(this.sent - 1 - step.n), this.now);
-    if (step.do === "change") {
-      this.encoder.setParameters(CODES[step.n] as CodeParameters, this.now);
-    }
+    if (step.do === "change") this.change(CODES[step.n] as CodeParameters);
     this.drain();
   }
 
@@ -76,12 +84,20 @@ class Sender {
 
   /** What `coveredThrough` must say, counted packet by packet. */
   expectExactCoverage(): void {
-    for (let layers = 1; layers <= 4; layers++) {
+    if (this.hasChangedKind) return;
+    const { parameters } = this.encoder;
+    for (const [index, repairs] of repairsByLevel(parameters).entries()) {
       let n = 0;
-      while (n < this.sent && (this.layersOf.get(this.idOf(n))?.size ?? 0) >= layers) n++;
+      while (n < this.sent && (this.repairsOf.get(this.idOf(n)) ?? 0) >= repairs) n++;
       const expected = this.sent === 0 ? 0xffffffff : this.idOf(n - 1);
-      expect(this.encoder.coveredThrough(layers)).toBe(expected);
+      expect(this.encoder.coveredThrough(index + 1)).toBe(expected);
     }
+  }
+
+  private change(parameters: CodeParameters): void {
+    const { kind } = this.encoder.parameters;
+    if (kind !== parameters.kind || kind !== "layered") this.hasChangedKind = true;
+    this.encoder.setParameters(parameters, this.now);
   }
 
   private idOf(n: number): number {
@@ -96,7 +112,7 @@ class Sender {
       ? this.prng.fill(new Uint8Array(1472))
       : room.subarray(this.prng.below(4));
     this.packets.set(id, packet);
-    this.layersOf.set(id, new Set());
+    this.repairsOf.set(id, 0);
     this.encoder.push(id, packet, ++this.now);
     this.wire.push({ id, bytes: packet });
     this.drain();
@@ -107,11 +123,11 @@ class Sender {
     for (let n = encoder.poll(out, this.now); n > 0; n = encoder.poll(out, this.now)) {
       expect(n).toBeLessThanOrEqual(encoder.repairBytes(1472));
       this.wire.push({ id: -1, bytes: out.slice(0, n) });
-      const { first, count, stride, layer } = repairHeader.decode(viewOf(out), 0);
+      const { first, count, stride } = membersOf(out.subarray(0, n)) as Members;
       for (let k = 0; k < count; k++) {
-        const layers = this.layersOf.get((first + k * stride) >>> 0);
-        expect(layers?.has(layer)).toBe(false);
-        layers?.add(layer);
+        const id = (first + k * stride) >>> 0;
+        expect(this.packets.has(id)).toBe(true);
+        this.repairsOf.set(id, (this.repairsOf.get(id) ?? 0) + 1);
       }
       this.expectExactCoverage();
     }
@@ -133,8 +149,13 @@ function receive(
   items: readonly Item[],
   packets: ReadonlyMap<number, Uint8Array>,
   windowPackets = 2048,
+  limit = 2048,
 ): Set<number> {
-  const decoder = new LayeredDecoder({ windowPackets, waitingRepairs: 64 });
+  const decoder = new ErasureDecoder({
+    windowPackets,
+    maxWindowPackets: Math.max(windowPackets, limit),
+    waitingRepairs: 64,
+  });
   const have = new Set<number>();
   for (const { id, bytes } of items) {
     if (id < 0) decoder.handleRepair(bytes);
@@ -147,7 +168,7 @@ function receive(
     }
   }
   // A window too small for the code refuses its widest groups.
-  if (windowPackets === 2048) expect(decoder.statistics.malformed).toBe(0);
+  if (limit >= 2048) expect(decoder.statistics.malformed).toBe(0);
   expect(decoder.statistics.inconsistentRepairs).toBe(0);
   return have;
 }
@@ -158,6 +179,8 @@ describe("encoder and decoder", () => {
       loss: fc.constantFrom(0, 0.01, 0.1, 0.4),
       distance: fc.constantFrom(0, 3, 40, 300),
       windowPackets: fc.constantFrom(64, 256, 2048),
+      /** What it may grow to. */
+      limit: fc.constantFrom(64, 2048, 8192),
     });
     fc.assert(
       fc.property(code, firstId, actions, fc.nat(), network, (c, first, steps, seed, net) => {
@@ -165,9 +188,8 @@ describe("encoder and decoder", () => {
         for (const step of steps) sender.run(step);
         sender.idle();
         const arriving = disturb(sender.wire, seed + 1, net.loss, net.distance);
-        const have = receive(arriving, sender.packets, net.windowPackets);
-        if (net.loss === 0 && net.windowPackets === 2048)
-          expect(have.size).toBe(sender.packets.size);
+        const have = receive(arriving, sender.packets, net.windowPackets, net.limit);
+        if (net.loss === 0 && net.limit >= 2048) expect(have.size).toBe(sender.packets.size);
       }),
       { numRuns: 60 },
     );
@@ -199,7 +221,7 @@ describe("a decoder under attack", () => {
         const prng = new Prng(seed);
         const sender = new Sender(CODES[0] as CodeParameters, 0, seed);
         for (let i = 0; i < 5; i++) sender.run({ do: "push", n: 50 });
-        const decoder = new LayeredDecoder({ windowPackets: 512, waitingRepairs: 16 });
+        const decoder = new ErasureDecoder({ windowPackets: 512, waitingRepairs: 16 });
         let handed = 0;
         for (const { id, bytes } of sender.wire) {
           if (id >= 0 && prng.chance(0.9))

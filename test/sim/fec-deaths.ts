@@ -6,10 +6,10 @@
  * It works on ids, not bytes: groups are peeled like the decoder does it, from the real encoder's
  * recipes, so that many deaths can be judged on one wire.
  */
-import type { CodeParameters, LossEstimate } from "../../gateway/core/code.ts";
+import type { LayeredParameters, LossEstimate } from "../../gateway/core/code.ts";
 import { LayeredEncoder } from "../../gateway/core/layered-encoder.ts";
-import { repairHeader } from "../../gateway/core/repair.ts";
-import { MAX_DEPTH, type Protection, type RiskModel } from "../../gateway/core/risk.ts";
+import { layeredRepair } from "../../gateway/core/repair.ts";
+import { MAX_DEPTH, type Protection, type RiskModel } from "../../gateway/core/risk-model.ts";
 import { viewOf } from "../../lib/codec.ts";
 import { LossProcess } from "../../netem/core/loss.ts";
 import type { Loss } from "../../netem/core/settings.ts";
@@ -39,7 +39,7 @@ interface Wire {
 }
 
 export function simulateDeaths(
-  parameters: CodeParameters,
+  parameters: LayeredParameters,
   link: LossEstimate,
   model: RiskModel,
   { seed, packets, flushEvery = Infinity }: Options,
@@ -53,7 +53,7 @@ export function simulateDeaths(
   let now = 0;
   const drain = (): void => {
     for (let n = encoder.poll(out, now); n > 0; n = encoder.poll(out, now)) {
-      const { first, stride, count } = repairHeader.decode(viewOf(out), 0);
+      const { first, stride, count } = layeredRepair.decode(viewOf(out), 0);
       wire.repairs.push({ first, stride, count, lost: losses.next() });
     }
   };

@@ -1,7 +1,12 @@
 /** The redundancy model against simulated deaths: no more may be lost than it says. */
 import { describe, expect, it } from "vitest";
-import { type CodeParameters, DEFAULT_CODE, type LossEstimate } from "../../gateway/core/code.ts";
-import { FIRST_COPY_STRIDES, RiskModel } from "../../gateway/core/risk.ts";
+import {
+  type LayeredParameters,
+  DEFAULT_CODE,
+  type LossEstimate,
+} from "../../gateway/core/code.ts";
+import { LayeredRisk } from "../../gateway/core/layered-risk.ts";
+import { FIRST_COPY_STRIDES } from "../../gateway/core/risk-model.ts";
 import { LossProcess } from "../../netem/core/loss.ts";
 import { Prng } from "../../lib/prng.ts";
 import { simulateDeaths } from "./fec-deaths.ts";
@@ -14,7 +19,7 @@ interface Case {
   readonly loss: number;
   readonly burst: number;
   readonly flushEvery: number;
-  readonly code?: CodeParameters;
+  readonly code?: LayeredParameters;
 }
 const CASES: readonly Case[] = [
   { loss: 0.001, burst: 1, flushEvery: NEVER },
@@ -30,15 +35,20 @@ const CASES: readonly Case[] = [
   { loss: 0.05, burst: 4, flushEvery: 4 },
   { loss: 0.05, burst: 1, flushEvery: 333 },
   { loss: 0.05, burst: 8, flushEvery: 333 },
-  { loss: 0.05, burst: 1, flushEvery: NEVER, code: { r: 4, interleave: [1, 8] } },
-  { loss: 0.05, burst: 4, flushEvery: 20, code: { r: 4, interleave: [1, 8] } },
-  { loss: 0.05, burst: 2, flushEvery: NEVER, code: { r: 8, interleave: [1, 4, 16, 64] } },
+  { loss: 0.05, burst: 1, flushEvery: NEVER, code: { kind: "layered", r: 4, interleave: [1, 8] } },
+  { loss: 0.05, burst: 4, flushEvery: 20, code: { kind: "layered", r: 4, interleave: [1, 8] } },
+  {
+    loss: 0.05,
+    burst: 2,
+    flushEvery: NEVER,
+    code: { kind: "layered", r: 8, interleave: [1, 4, 16, 64] },
+  },
 ];
 
 describe("what a dead site's receiver cannot rebuild stays within the model", () => {
   it.each(CASES)("$loss lost in bursts of $burst, flushed every $flushEvery", (setting) => {
     const code = setting.code ?? DEFAULT_CODE;
-    const model = new RiskModel(code, setting);
+    const model = new LayeredRisk(code, setting);
     const classes = simulateDeaths(code, setting, model, {
       seed: SEED,
       packets: PACKETS,
@@ -60,7 +70,7 @@ describe("the redundancy model", () => {
   const link: LossEstimate = { loss: 0.01, burst: 1 };
   const full = { layers: 3, spread: 3, copies: 0, stride: 1, depth: 0 };
   const risk = (over: Partial<typeof full>, at: LossEstimate = link) =>
-    new RiskModel(DEFAULT_CODE, at).packetRisk({ ...full, ...over });
+    new LayeredRisk(DEFAULT_CODE, at).packetRisk({ ...full, ...over });
 
   it("gives an unprotected packet the risk of its loss", () => {
     expect(risk({ layers: 0, spread: 0 })).toBe(0.01);
@@ -84,7 +94,10 @@ describe("the redundancy model", () => {
     expect(risk({ spread: 0 })).toBe(risk({}));
   });
   it("counts cycles: two layers at 5 % left 395 of two million packets missing", () => {
-    const model = new RiskModel({ r: 4, interleave: [1, 8] }, { loss: 0.05, burst: 1 });
+    const model = new LayeredRisk(
+      { kind: "layered", r: 4, interleave: [1, 8] },
+      { loss: 0.05, burst: 1 },
+    );
     const deep = model.packetRisk({ layers: 2, spread: 2, copies: 0, stride: 1, depth: 3 });
     expect(deep).toBeGreaterThan(395 / 2e6);
     expect(deep).toBeLessThan(2 * (395 / 2e6));
@@ -110,7 +123,7 @@ describe("the redundancy model", () => {
     },
   );
   it("does not count a layer that shares members with a denser one", () => {
-    const model = new RiskModel({ r: 8, interleave: [1, 2] }, link);
+    const model = new LayeredRisk({ kind: "layered", r: 8, interleave: [1, 2] }, link);
     const one = model.packetRisk({ layers: 1, spread: 1, copies: 0, stride: 1, depth: 0 });
     expect(model.packetRisk({ layers: 2, spread: 2, copies: 0, stride: 1, depth: 0 })).toBe(one);
   });

@@ -46,7 +46,7 @@ describe("a stream arrives whole and in order", () => {
 });
 
 describe("a link without repairs", () => {
-  const config = { code: { r: 8, interleave: [] } };
+  const config = { code: { kind: "layered", r: 8, interleave: [] } } as const;
 
   it("sends none, and still brings everything over a lossy line", () => {
     const world = new World({ seed: 3, path: independent(0.02), config });

@@ -95,7 +95,7 @@ describe("values", () => {
       keyFile: "/etc/smfs/key",
       rateBitsPerSecond: 100e6,
       targetRisk: 1e-9,
-      code: { r: 4, interleave: [1, 20] },
+      code: { kind: "layered", r: 4, interleave: [1, 20] },
       datagramBytes: 1200,
     });
     expect(config.status.listen).toBe("127.0.0.1:0");

@@ -1,14 +1,15 @@
 import { describe, expect, it } from "vitest";
-import { DEFAULT_CODE, type CodeParameters } from "../../gateway/core/code.ts";
-import { LayeredDecoder } from "../../gateway/core/layered-decoder.ts";
+import { DEFAULT_CODE, type LayeredParameters } from "../../gateway/core/code.ts";
+import { symbolHeader } from "../../gateway/core/blocks.ts";
+import { ErasureDecoder } from "../../gateway/core/decoder.ts";
 import { LayeredEncoder } from "../../gateway/core/layered-encoder.ts";
-import { repairHeader, type RepairHeader } from "../../gateway/core/repair.ts";
+import { layeredRepair, type LayeredRepair, REPAIR } from "../../gateway/core/repair.ts";
 import { equalBytes } from "../../lib/bytes.ts";
 import { viewOf } from "../../lib/codec.ts";
 import { SmfsError } from "../../lib/errors.ts";
 import { Prng } from "../../lib/prng.ts";
 
-type Item = { readonly id: number; readonly bytes: Uint8Array; readonly header?: RepairHeader };
+type Item = { readonly id: number; readonly bytes: Uint8Array; readonly header?: LayeredRepair };
 
 /** Contents and length follow from the id. */
 function packetOf(id: number): Uint8Array {
@@ -20,7 +21,7 @@ function drain(encoder: LayeredEncoder, nowMicros: number): Item[] {
   const items: Item[] = [];
   const out = new Uint8Array(1500);
   for (let n = encoder.poll(out, nowMicros); n > 0; n = encoder.poll(out, nowMicros)) {
-    items.push({ id: -1, bytes: out.slice(0, n), header: repairHeader.decode(viewOf(out), 0) });
+    items.push({ id: -1, bytes: out.slice(0, n), header: layeredRepair.decode(viewOf(out), 0) });
   }
   return items;
 }
@@ -35,12 +36,12 @@ function push(encoder: LayeredEncoder, from: number, count: number): Item[] {
 }
 
 /** What a sender puts on the wire that pushes `count` packets and then falls idle. */
-function send(count: number, parameters: CodeParameters = DEFAULT_CODE): Item[] {
+function send(count: number, parameters: LayeredParameters = DEFAULT_CODE): Item[] {
   const encoder = new LayeredEncoder({ parameters });
   return [...push(encoder, 0, count), ...drain(encoder, 1e6)];
 }
 
-function receive(wire: readonly Item[], decoder = new LayeredDecoder()): Set<number> {
+function receive(wire: readonly Item[], decoder = new ErasureDecoder()): Set<number> {
   const have = new Set<number>();
   for (const { id, bytes } of wire) {
     if (id < 0) decoder.handleRepair(bytes);
@@ -134,9 +135,11 @@ describe("the encoder", () => {
   });
 
   it("goes on with other parameters after what was pending has left", () => {
-    const encoder = new LayeredEncoder({ parameters: { r: 3, interleave: [1, 5] } });
+    const encoder = new LayeredEncoder({
+      parameters: { kind: "layered", r: 3, interleave: [1, 5] },
+    });
     const before = push(encoder, 0, 37);
-    encoder.setParameters({ r: 6, interleave: [1, 8, 64] }, 0);
+    encoder.setParameters({ kind: "layered", r: 6, interleave: [1, 8, 64] }, 0);
     const between = drain(encoder, 0);
     expect(encoder.coveredThrough(2)).toBe(36);
     const after = [...push(encoder, 37, 900), ...drain(encoder, 1e6)];
@@ -148,11 +151,14 @@ describe("the encoder", () => {
     expect(receive(wire.filter((_, n) => n % 40 !== 3)).size).toBe(937);
   });
 
-  it.each<[string, CodeParameters]>([
-    ["r must be a whole number", { r: 0, interleave: [1] }],
-    ["0 (no repairs) to 8 layers", { r: 8, interleave: [1, 2, 3, 4, 5, 6, 7, 8, 9] }],
-    ["ascending", { r: 8, interleave: [10, 10] }],
-    ["at most 8192", { r: 100, interleave: [1, 100] }],
+  it.each<[string, LayeredParameters]>([
+    ["r must be a whole number", { kind: "layered", r: 0, interleave: [1] }],
+    [
+      "0 (no repairs) to 8 layers",
+      { kind: "layered", r: 8, interleave: [1, 2, 3, 4, 5, 6, 7, 8, 9] },
+    ],
+    ["ascending", { kind: "layered", r: 8, interleave: [10, 10] }],
+    ["at most 8192", { kind: "layered", r: 100, interleave: [1, 100] }],
   ])("refuses parameters: %s", (message, parameters) => {
     expect(() => new LayeredEncoder({ parameters })).toThrow(SmfsError);
     expect(() => new LayeredEncoder({ parameters })).toThrow(message);
@@ -168,9 +174,10 @@ describe("the encoder", () => {
 
 /** A repair of two neighbours that are equal and three bytes long. */
 function pair(first: number): Uint8Array {
-  const header = { layer: 0, layers: 1, r: 2, count: 2, stride: 1, lengthXor: 0, first };
-  const bytes = new Uint8Array(repairHeader.size + 3);
-  repairHeader.encode(viewOf(bytes), 0, header);
+  const header = { kind: REPAIR.layered, layer: 0, layers: 1, r: 2, count: 2, stride: 1, first };
+  // The lengths are equal, and so their XOR is 0.
+  const bytes = new Uint8Array(layeredRepair.size + 5);
+  layeredRepair.encode(viewOf(bytes), 0, header);
   return bytes;
 }
 
@@ -192,7 +199,7 @@ describe("the decoder", () => {
   });
 
   it("cascades: a packet rebuilt in one layer completes groups of the others", () => {
-    const wire = send(64, { r: 8, interleave: [1, 8] });
+    const wire = send(64, { kind: "layered", r: 8, interleave: [1, 8] });
     // Layer 0 misses two in rows 0 and 1; layer 1 misses two in column 0 and one in columns 1 and 2.
     const lost = new Set([0, 1, 8, 10]);
     expect(receive(wire.filter((item) => !lost.has(item.id))).size).toBe(64);
@@ -201,7 +208,7 @@ describe("the decoder", () => {
   });
 
   it("says false for what it has, whether it came or was rebuilt", () => {
-    const decoder = new LayeredDecoder();
+    const decoder = new ErasureDecoder();
     const wire = send(8).filter((item) => item.id !== 3);
     receive(wire, decoder);
     expect(decoder.handleData(2, packetOf(2))).toBe(false);
@@ -210,7 +217,7 @@ describe("the decoder", () => {
   });
 
   it("refuses data behind its window and follows data far ahead of it", () => {
-    const decoder = new LayeredDecoder({ windowPackets: 1024 });
+    const decoder = new ErasureDecoder({ windowPackets: 1024 });
     expect(decoder.handleData(5000, packetOf(5000))).toBe(true);
     expect(decoder.handleData(5000 - 1024, packetOf(1))).toBe(false);
     expect(decoder.handleData(5000 - 1023, packetOf(2))).toBe(true);
@@ -220,8 +227,8 @@ describe("the decoder", () => {
   });
 
   it("never mixes a group up with packets one window later", () => {
-    const decoder = new LayeredDecoder({ windowPackets: 1024 });
-    const wire = send(16, { r: 8, interleave: [1] });
+    const decoder = new ErasureDecoder({ windowPackets: 1024 });
+    const wire = send(16, { kind: "layered", r: 8, interleave: [1] });
     const waits = wire.find((item) => item.id < 0) as Item;
     decoder.handleData(0, packetOf(0));
     decoder.handleRepair(waits.bytes);
@@ -231,7 +238,7 @@ describe("the decoder", () => {
   });
 
   it("keeps one of a repair that came twice, and none that waits for ids long gone", () => {
-    const decoder = new LayeredDecoder({ windowPackets: 256, waitingRepairs: 4 });
+    const decoder = new ErasureDecoder({ windowPackets: 256, waitingRepairs: 4 });
     decoder.handleRepair(pair(0));
     decoder.handleRepair(pair(0));
     expect(decoder.statistics.unused).toBe(1);
@@ -243,7 +250,7 @@ describe("the decoder", () => {
   });
 
   it("gives the oldest waiting repair up when there is room for no more", () => {
-    const decoder = new LayeredDecoder({ waitingRepairs: 2 });
+    const decoder = new ErasureDecoder({ waitingRepairs: 2 });
     for (const first of [0, 10, 20]) decoder.handleRepair(pair(first));
     decoder.handleData(0, Uint8Array.of(1, 2, 3));
     expect(decoder.pollRebuilt()).toBeNull();
@@ -254,12 +261,14 @@ describe("the decoder", () => {
   });
 
   it("gives a repair up when a member that it had leaves the window", () => {
-    const decoder = new LayeredDecoder({ windowPackets: 512 });
+    const decoder = new ErasureDecoder({ windowPackets: 512, maxWindowPackets: 512 });
     const same = (id: number) => new Uint8Array(4).fill(id);
     decoder.handleData(0, same(1));
-    const header = { layer: 0, layers: 1, r: 3, count: 3, stride: 100, lengthXor: 4, first: 0 };
-    const repair = new Uint8Array(repairHeader.size + 4).fill(1 ^ 2 ^ 3);
-    repairHeader.encode(viewOf(repair), 0, header);
+    const recipe = { layer: 0, layers: 1, r: 3, count: 3, stride: 100, first: 0 };
+    const header = { kind: REPAIR.layered, ...recipe };
+    const repair = new Uint8Array(layeredRepair.size + 6).fill(1 ^ 2 ^ 3);
+    symbolHeader.encode(viewOf(repair), layeredRepair.size, { length: 4 });
+    layeredRepair.encode(viewOf(repair), 0, header);
     decoder.handleRepair(repair);
     // 0 leaves, and 512 takes its slot. Then 100 comes, and only 200 is missing.
     decoder.handleData(512, same(7));
@@ -271,14 +280,16 @@ describe("the decoder", () => {
 });
 
 describe("a repair that no encoder wrote", () => {
-  const good = { layer: 0, layers: 3, r: 8, count: 2, stride: 1, lengthXor: 0, first: 100 };
-  const bytesOf = (header: RepairHeader, payloadBytes = 4) => {
-    const bytes = new Uint8Array(repairHeader.size + payloadBytes);
-    repairHeader.encode(viewOf(bytes), 0, header);
+  const recipe = { layer: 0, layers: 3, r: 8, count: 2, stride: 1, first: 100 };
+  const good = { kind: REPAIR.layered, ...recipe };
+  const bytesOf = (header: LayeredRepair, payloadBytes = 4, lengthXor = 0) => {
+    const bytes = new Uint8Array(layeredRepair.size + symbolHeader.size + payloadBytes);
+    layeredRepair.encode(viewOf(bytes), 0, header);
+    symbolHeader.encode(viewOf(bytes), layeredRepair.size, { length: lengthXor });
     return bytes;
   };
   const decoderAt100 = () => {
-    const decoder = new LayeredDecoder({ windowPackets: 1024 });
+    const decoder = new ErasureDecoder({ windowPackets: 1024, maxWindowPackets: 1024 });
     decoder.handleData(100, packetOf(100));
     return decoder;
   };
@@ -303,21 +314,21 @@ describe("a repair that no encoder wrote", () => {
   });
 
   it("is refused as the first thing ever when it spans more than the window", () => {
-    const decoder = new LayeredDecoder({ windowPackets: 1024 });
+    const decoder = new ErasureDecoder({ windowPackets: 1024, maxWindowPackets: 1024 });
     decoder.handleRepair(bytesOf({ ...good, r: 4, count: 2, stride: 1024 }));
     expect(decoder.statistics.malformed).toBe(1);
   });
 
   it("gives no packet when the length is impossible or bytes stand behind the end", () => {
-    const decoder = new LayeredDecoder();
+    const decoder = new ErasureDecoder();
     decoder.handleData(100, Uint8Array.of(1, 2, 3, 4));
     // Length 4 ^ 250 is longer than the payload.
-    decoder.handleRepair(bytesOf({ ...good, lengthXor: 250 }));
+    decoder.handleRepair(bytesOf(good, 4, 250));
     // Length 4 ^ 6 = 2, but byte 2 of 0 ^ packet is 3.
-    decoder.handleRepair(bytesOf({ ...good, lengthXor: 6 }));
+    decoder.handleRepair(bytesOf(good, 4, 6));
     // A member that is longer than the longest; all else would fit.
-    const short = bytesOf({ ...good, lengthXor: 6 }, 3);
-    short[repairHeader.size + 2] = 3;
+    const short = bytesOf(good, 3, 6);
+    short[layeredRepair.size + symbolHeader.size + 2] = 3;
     decoder.handleRepair(short);
     expect(decoder.statistics.inconsistentRepairs).toBe(3);
     expect(decoder.pollRebuilt()).toBeNull();
@@ -325,7 +336,7 @@ describe("a repair that no encoder wrote", () => {
   });
 
   it("too old for the window is not needed", () => {
-    const decoder = new LayeredDecoder({ windowPackets: 1024 });
+    const decoder = new ErasureDecoder({ windowPackets: 1024 });
     decoder.handleData(5000, packetOf(5000));
     decoder.handleRepair(bytesOf(good));
     expect(decoder.statistics).toMatchObject({ unused: 1, malformed: 0 });
