@@ -1,7 +1,8 @@
 /**
  * `smfs fork`: a new store with the files of a snapshot, that shares what is in them with the old one
- * until either changes it. Nothing is asked of a site that runs on the old store: what a snapshot
- * needs stays in the files, and is only read. The new store is one when its `store.json` is there.
+ * until either changes it. Nothing is asked of a site that runs on the old store: its files are only
+ * read. When that moves what the snapshot holds meanwhile, it is done again. The new store is one when
+ * its `store.json` is there.
  */
 import { randomBytes } from "node:crypto";
 import { mkdirSync, rmSync } from "node:fs";
@@ -11,6 +12,7 @@ import { toHex } from "../lib/bytes.ts";
 import { SmfsError } from "../lib/errors.ts";
 import { findOrigin, type ForkOrigin, formatFork } from "../logfs/core/fs/fork.ts";
 import type { LiveBytes } from "../logfs/core/fs/live-bytes.ts";
+import { isGone } from "../logfs/core/fs/stored-snapshot.ts";
 import type { LogSegment } from "../logfs/core/log/api.ts";
 import { EPOCH_REASON } from "../logfs/core/log/epoch.ts";
 import { inspectLog } from "../logfs/core/log/inspect.ts";
@@ -25,7 +27,7 @@ import { openOffline, type OfflineStore } from "./offline.ts";
 import { closeLog } from "./site/primary.ts";
 import { type Target, targetOf } from "./snapshot.ts";
 
-/** Segments are dropped a few at a time, seconds apart. */
+/** Segments are dropped a few at a time, seconds apart; what a snapshot holds is moved before. */
 const MAX_TRIES = 8;
 
 export function forkCommand(): Command {
@@ -55,14 +57,27 @@ function namesOf(store: string, names: readonly string[]): { from: Target; to: s
 
 /** Rejects with `SmfsError` NOT_FOUND (no such snapshot), BUSY (something is there), NO_SPACE, DAMAGED, IO. */
 export async function fork({ store, name }: Target, path: string): Promise<SharedFiles> {
-  const { source, log } = openSource(store);
+  for (let triesLeft = MAX_TRIES - 1; ; triesLeft--) {
+    const { source, log } = openSource(store);
+    try {
+      if (log.checkpoint === null) throw new SmfsError("DAMAGED", `${store} holds no file system`);
+      const origin = await findOrigin(log, log.checkpoint, name);
+      StoreRegistry.prepare(path);
+      const made = await unlessGone(() => makeStore(source, log, origin, resolve(path)), triesLeft);
+      if (made !== null) return made;
+    } finally {
+      source.close();
+    }
+  }
+}
+
+/** null: something that is needed was dropped meanwhile, and it is to be tried again. */
+async function unlessGone<T>(act: () => Promise<T>, triesLeft: number): Promise<T | null> {
   try {
-    if (log.checkpoint === null) throw new SmfsError("DAMAGED", `${store} holds no file system`);
-    const origin = await findOrigin(log, log.checkpoint, name);
-    StoreRegistry.prepare(path);
-    return await makeStore(source, log, origin, resolve(path));
-  } finally {
-    source.close();
+    return await act();
+  } catch (error) {
+    if (!isGone(error) || triesLeft === 0) throw error;
+    return null;
   }
 }
 

@@ -4,13 +4,16 @@
  * The store is kept from others meanwhile, except for a snapshot beside a running site.
  */
 import { pino } from "pino";
-import { messageOf, SmfsError } from "../lib/errors.ts";
+import { fail, messageOf, SmfsError } from "../lib/errors.ts";
 import type { Volume } from "../logfs/core/fs/api.ts";
 import { FileSystem } from "../logfs/core/fs/filesystem.ts";
 import { FrozenVolume } from "../logfs/core/fs/frozen-volume.ts";
 import { type Moment, stateBefore } from "../logfs/core/fs/history.ts";
+import { isSame } from "../logfs/core/fs/kept.ts";
+import type { Snapshot } from "../logfs/core/fs/snapshot.ts";
 import type { SnapshotSource } from "../logfs/core/fs/snapshot-volume.ts";
 import { SnapshotVfs } from "../logfs/core/fs/snapshot-vfs.ts";
+import { StoredSnapshot } from "../logfs/core/fs/stored-snapshot.ts";
 import type { Vfs } from "../logfs/core/vfs.ts";
 import { type FuseServer, serveFuse, SOLE_WRITER } from "../logfs/export/fuse/serve.ts";
 import { reportFailure } from "./exit.ts";
@@ -42,7 +45,7 @@ export async function mountAt(
   }
 }
 
-/** What a snapshot needs stays, so a running site does not disturb its readers. */
+/** Beside a running site only snapshots: everything else in the files comes and goes. */
 async function openForLooking(store: string, at: string | undefined): Promise<OpenStored> {
   try {
     return await openStored(store, "keep out");
@@ -63,12 +66,20 @@ function snapshotNamed(volume: SnapshotSource, name: string) {
 async function vfsAt(opened: OpenStored, at: string | undefined): Promise<Vfs> {
   const { volume, log, checkpoint, environment } = opened;
   const snapshot = at === undefined ? undefined : snapshotNamed(volume, at);
-  if (snapshot !== undefined) return fileSystemOf(volume.openSnapshot(snapshot));
+  if (snapshot !== undefined) return fileSystemOf(storedSnapshot(opened, snapshot));
   if (at === undefined) return new SnapshotVfs(fileSystemOf(volume), volume);
   const moment = momentOf(at);
   const state = await stateBefore(log, checkpoint, moment);
   const past = await FrozenVolume.open(log, state, environment, moment);
   return fileSystemOf(past);
+}
+
+function storedSnapshot(opened: OpenStored, snapshot: Snapshot): Volume {
+  return new StoredSnapshot(opened.volume.openSnapshot(snapshot), async () => {
+    const { volume: now } = await opened.look();
+    const same = now.keptSnapshots.find((one) => isSame(one, snapshot));
+    return same === undefined ? fail("ESTALE") : now.openSnapshot(same);
+  });
 }
 
 function fileSystemOf(volume: Volume): FileSystem {

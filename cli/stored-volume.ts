@@ -2,6 +2,7 @@
 import { pino } from "pino";
 import { SmfsError } from "../lib/errors.ts";
 import { FrozenVolume } from "../logfs/core/fs/frozen-volume.ts";
+import { isGone } from "../logfs/core/fs/stored-snapshot.ts";
 import { openVolume } from "../logfs/core/fs/volume-open.ts";
 import type { TreeVolume, VolumeEnvironment } from "../logfs/core/fs/volume.ts";
 import type { Address } from "../logfs/core/log/api.ts";
@@ -57,42 +58,72 @@ export interface StoredVolume {
 }
 
 export interface OpenStored extends StoredVolume {
+  /** As it is in the files by then; what was given before is void. Rejects as `openStored` does. */
+  look(): Promise<StoredVolume>;
   close(): void;
 }
 
+/** A site drops segments seconds apart, a few at a time. */
+const MAX_LOOKS = 8;
+
 /**
  * `writers` as in `openOffline`. With "let be", what a site drops while it is looked at ends the
- * look with NOT_FOUND or DAMAGED, except for what snapshots hold.
+ * look with NOT_FOUND or DAMAGED (`isGone`): then it is to be looked at again.
  */
 export async function openStored(
   path: string,
   writers: "keep out" | "let be",
 ): Promise<OpenStored> {
-  const store = openOffline(path, writers);
+  let store = openOffline(path, writers);
+  const look = async (): Promise<StoredVolume> => {
+    const before = store;
+    store = openOffline(path, writers);
+    before.close();
+    return lookAt(store, path);
+  };
   try {
-    const log = inspected(store, path);
-    const { checkpoint } = log;
-    if (checkpoint === null) throw new SmfsError("DAMAGED", `${path} holds no file system`);
-    const environment = { clock: systemTime, space: () => store.files.space() };
-    const now = { sequence: log.head.sequence };
-    const volume = await FrozenVolume.open(log, checkpoint, environment, now);
-    return { volume, log, checkpoint, environment, close: () => store.close() };
+    return { ...(await lookAt(store, path)), look, close: () => store.close() };
   } catch (error) {
     store.close();
     throw error;
   }
 }
 
-/** Looks at it, also while a site writes it. */
+async function lookAt(store: OfflineStore, path: string): Promise<StoredVolume> {
+  const log = inspected(store, path);
+  const { checkpoint } = log;
+  if (checkpoint === null) throw new SmfsError("DAMAGED", `${path} holds no file system`);
+  const environment = { clock: systemTime, space: () => store.files.space() };
+  const now = { sequence: log.head.sequence };
+  const volume = await FrozenVolume.open(log, checkpoint, environment, now);
+  return { volume, log, checkpoint, environment };
+}
+
+/** Looks at it, also while a site writes it, and again when what it looks at is dropped meanwhile. */
 export async function readStored<T>(
   path: string,
   read: (stored: StoredVolume) => Promise<T>,
 ): Promise<T> {
-  const stored = await openStored(path, "let be");
+  for (let looksLeft = MAX_LOOKS - 1; ; looksLeft--) {
+    const stored = openOffline(path, "let be");
+    const seen = stored.files.list().map(({ segment }) => segment);
+    try {
+      return await read(await lookAt(stored, path));
+    } catch (error) {
+      if (!isGone(error) || looksLeft === 0 || areThere(path, seen)) throw error;
+    } finally {
+      stored.close();
+    }
+  }
+}
+
+function areThere(path: string, segments: readonly number[]): boolean {
+  const store = openOffline(path, "let be");
   try {
-    return await read(stored);
+    const there = new Set(store.files.list().map(({ segment }) => segment));
+    return segments.every((segment) => there.has(segment));
   } finally {
-    stored.close();
+    store.close();
   }
 }
 

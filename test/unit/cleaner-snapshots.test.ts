@@ -2,7 +2,10 @@
 import { beforeEach, describe, expect, test } from "vitest";
 import { Prng } from "../../lib/prng.ts";
 import { diffTrees } from "../../logfs/core/fs/diff.ts";
+import type { Volume } from "../../logfs/core/fs/api.ts";
 import { FileSystem } from "../../logfs/core/fs/filesystem.ts";
+import { FrozenVolume } from "../../logfs/core/fs/frozen-volume.ts";
+import { StoredSnapshot } from "../../logfs/core/fs/stored-snapshot.ts";
 import { CleanerWorld } from "../cleaner-world.ts";
 import { bytesOf, expectBytes, name, READ, ROOT } from "../fs-world.ts";
 
@@ -217,6 +220,33 @@ test("who reads a snapshot while it is moved reads on", async () => {
     if (reads > 20_000) throw new Error("trimming never ends");
   }
   await world.run(trimming);
+});
+
+test("who reads a snapshot from the files alone looks again when it was moved", async () => {
+  const content = await halfDead("file", 1);
+  take("kept");
+  await remove("file");
+  await world.settle();
+  const looks = { count: 0 };
+  const look = async (): Promise<Volume> => {
+    const { log, volume } = world;
+    if (log.checkpoint === null) throw new Error("the log has no checkpoint");
+    looks.count++;
+    const environment = { clock: world.clock, space: () => world.disk.space() };
+    const now = { sequence: log.head.sequence };
+    const stored = await FrozenVolume.open(log, log.checkpoint, environment, now);
+    return stored.openSnapshot(volume.snapshots.require("kept"));
+  };
+  const shown = new StoredSnapshot(await world.run(look()), look);
+  const fs = new FileSystem(shown, { wait: () => undefined });
+  expectBytes(await contentIn(fs, "file"), content);
+  expect(looks.count).toBe(1);
+  await world.trim();
+  expectBytes(await contentIn(fs, "file"), content);
+  expect(looks.count).toBeGreaterThan(1);
+  world.volume.snapshots.remove("kept");
+  await world.trim();
+  await expect(contentIn(fs, "file")).rejects.toThrow(/no snapshot/);
 });
 
 test.each([1, 2, 3, 4, 5, 6])(
