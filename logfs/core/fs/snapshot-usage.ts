@@ -2,7 +2,8 @@
  * What snapshots cost. A tree only lets go of bytes in segments that are sealed, so for such a
  * segment the tables of later trees are subsets of the earlier ones', and what no other table
  * covers is a snapshot's alone. For a segment that was being written to when snapshots were taken,
- * the number is the least that it may be.
+ * the number is the least that it may be; for one with blocks that were moved for several snapshots,
+ * which have less of an order, it is an estimate.
  */
 import { messageOf } from "../../../lib/errors.ts";
 import type { LogReader } from "../log/api.ts";
@@ -21,7 +22,7 @@ export interface SnapshotInfo {
   readonly dataBytes: number;
   /** Bytes of the log that it refers to. */
   readonly referencedBytes: number;
-  /** Of these, what nothing else refers to; null when its table is damaged. */
+  /** Of these, what nothing else refers to, about; null when its table is damaged. */
   readonly uniqueBytes: number | null;
   /** Why not all is known; null: nothing is wrong. */
   readonly damage: string | null;
