@@ -5,6 +5,7 @@
  * - `send` collects; `flush` hands over. What the kernel has no room for goes through Node, which
  *   waits, and so does everything behind it until Node's queue is empty: the order stays.
  * - Datagrams given to `onDatagram` are valid during the call.
+ * - With SMFS_DATAGRAMS=plain in the environment it works as on a platform without batches.
  */
 import type { RemoteInfo, Socket } from "node:dgram";
 import { EMPTY, equalBytes } from "../lib/bytes.ts";
@@ -105,9 +106,14 @@ export class DatagramSocket implements Datagrams {
   /** Node reads a datagram that waits in its queue when it can: it must not be our memory. */
   private sendByNode(datagram: Uint8Array, to: Peer | null): void {
     const copy = datagram.slice();
-    if (to === null) this.socket.send(copy);
-    else this.socket.send(copy, to.port, to.host);
+    if (to === null) this.socket.send(copy, this.sentByNode);
+    else this.socket.send(copy, to.port, to.host, this.sentByNode);
   }
+
+  /** Without a callback Node keeps to itself that the kernel has refused a datagram. */
+  private readonly sentByNode = (error: Error | null): void => {
+    if (error !== null) this.statistics.sendErrors++;
+  };
 
   private receive(first: Uint8Array, from: RemoteInfo): void {
     this.statistics.datagramsReceived++;
@@ -144,7 +150,7 @@ export class DatagramSocket implements Datagrams {
 
 function openBatches(socket: Socket, maxBytes: number): Batches | null {
   const fd = descriptorOf(socket);
-  if (fd === null) return null;
+  if (fd === null || process.env["SMFS_DATAGRAMS"] === "plain") return null;
   try {
     const sender = new Sender(BATCH, maxBytes);
     return { fd, sender, receiver: new Receiver(BATCH, maxBytes + 1) };

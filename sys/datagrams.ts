@@ -1,100 +1,36 @@
 /**
- * Many datagrams a system call: recvmmsg(2) and sendmmsg(2) on the descriptor of a UDP socket that
- * Node has bound (and perhaps connected). Datagrams stand in memory of our own that the kernel reads
- * and writes directly; nothing is allocated for one.
- *
- * Node still watches the socket: its first `message` event says that something is there, and the
- * rest is taken here. What cannot be sent now is the caller's to send through Node, which waits.
+ * Many datagrams a system call: recvmmsg(2) and sendmmsg(2) on a descriptor, whether Node watches it
+ * (`datagram-socket.ts`) or a thread without an event loop (`udp-socket.ts`). Datagrams stand in
+ * memory of our own that the kernel reads and writes directly. Neither call waits.
  */
-import { SmfsError } from "../lib/errors.ts";
 import { reserved, struct, u16, u32, u64, viewOf } from "../lib/codec.ts";
 import { declareRaw, lastErrno, type NativeMemory, nativeMemory } from "./libc.ts";
 import { BatchHeader, Iovec } from "./message.ts";
+import { MessageRow } from "./message-row.ts";
 import { ERRNO } from "../lib/errno.ts";
 
 /** include/linux/socket.h */
 const MSG_DONTWAIT = 0x40;
 
-/** sizeof(struct sockaddr_in6), the larger of the two. */
-const NAME_BYTES = 28;
-const NAME_BYTES_AT = BatchHeader.offsetOf("nameBytes");
-const LENGTH_AT = BatchHeader.offsetOf("length");
 const PART_LENGTH_AT = Iovec.offsetOf("length");
 
-const PROTOTYPE = "(int fd, uintptr_t messages, unsigned int count, int flags";
-const recvmmsg = declareRaw("recvmmsg", `int recvmmsg${PROTOTYPE}, void *timeout)`);
-const sendmmsg = declareRaw("sendmmsg", `int sendmmsg${PROTOTYPE})`);
-
-/** A row of datagrams in native memory, with the headers that the kernel wants for them. */
-class Row {
-  readonly count: number;
-  readonly slotBytes: number;
-  readonly headers: NativeMemory;
-  readonly view: DataView;
-  readonly parts: DataView;
-  readonly data: Uint8Array;
-  readonly names: NativeMemory;
-  readonly partMemory: NativeMemory;
-
-  constructor(count: number, slotBytes: number) {
-    if (process.arch !== "x64" && process.arch !== "arm64") {
-      throw new SmfsError("UNSUPPORTED", `no mmsghdr for ${process.arch}`);
-    }
-    this.count = count;
-    this.slotBytes = slotBytes;
-    this.headers = nativeMemory(count * BatchHeader.size);
-    const parts = nativeMemory(count * Iovec.size);
-    const data = nativeMemory(count * slotBytes);
-    const names = nativeMemory(count * NAME_BYTES);
-    this.view = viewOf(this.headers.bytes);
-    this.parts = viewOf(parts.bytes);
-    this.data = data.bytes;
-    this.names = names;
-    this.partMemory = parts;
-    for (let i = 0; i < count; i++) {
-      const base = data.address + i * slotBytes;
-      Iovec.encode(this.parts, i * Iovec.size, { base, length: slotBytes });
-      BatchHeader.encode(this.view, i * BatchHeader.size, {
-        name: names.address + i * NAME_BYTES,
-        nameBytes: NAME_BYTES,
-        parts: parts.address + i * Iovec.size,
-        partCount: 1,
-        control: 0,
-        controlBytes: 0,
-        flags: 0,
-        length: 0,
-      });
-    }
-  }
-
-  setNameBytes(i: number, bytes: number): void {
-    this.view.setUint32(i * BatchHeader.size + NAME_BYTES_AT, bytes, true);
-  }
-
-  nameBytes(i: number): number {
-    return this.view.getUint32(i * BatchHeader.size + NAME_BYTES_AT, true);
-  }
-
-  length(i: number): number {
-    return this.view.getUint32(i * BatchHeader.size + LENGTH_AT, true);
-  }
-}
+const sendmmsg = declareRaw(
+  "sendmmsg",
+  "int sendmmsg(int fd, uintptr_t messages, unsigned int count, int flags)",
+);
 
 /** Takes waiting datagrams off a socket. */
 export class Receiver {
-  private readonly row: Row;
+  private readonly row: MessageRow;
 
   /** Longer datagrams are cut to `slotBytes`: make it one more than the longest that is legal. */
   constructor(count: number, slotBytes: number) {
-    this.row = new Row(count, slotBytes);
+    this.row = new MessageRow(count, slotBytes);
   }
 
   /** How many were taken; 0 when none waits, or the socket reports an error (Node will see it too). */
   receive(fd: number): number {
-    const { row } = this;
-    for (let i = 0; i < row.count; i++) row.setNameBytes(i, NAME_BYTES);
-    const count = recvmmsg(fd, row.headers.address, row.count, MSG_DONTWAIT, null);
-    return Math.max(0, count);
+    return this.row.receive(fd);
   }
 
   /** The datagram at `i`, valid until the next `receive`. */
@@ -105,8 +41,7 @@ export class Receiver {
 
   /** Its source as the kernel's sockaddr, valid until the next `receive`. */
   source(i: number): Uint8Array {
-    const at = i * NAME_BYTES;
-    return this.row.names.bytes.subarray(at, at + this.row.nameBytes(i));
+    return this.row.name(i);
   }
 }
 
@@ -128,17 +63,19 @@ const MAX_SEGMENTS = 16;
  * costs little more than one datagram. Where the kernel or the device cannot, each goes alone.
  */
 export class Sender {
-  private readonly row: Row;
+  private readonly row: MessageRow;
   private readonly control: NativeMemory;
   private readonly controlView: DataView;
   /** By message: the datagram behind its last. */
   private readonly ends: Uint32Array;
   private nameBytes = 0;
   private filled = 0;
-  private canSegment = true;
+  private canSegment: boolean;
 
-  constructor(count: number, slotBytes: number) {
-    this.row = new Row(count, slotBytes);
+  /** `never` cuts nothing: for packet sockets, and to see how a kernel does that cannot. */
+  constructor(count: number, slotBytes: number, segments: "if-possible" | "never" = "if-possible") {
+    this.canSegment = segments === "if-possible";
+    this.row = new MessageRow(count, slotBytes);
     this.control = nativeMemory(count * Control.size);
     this.controlView = viewOf(this.control.bytes);
     this.ends = new Uint32Array(count);

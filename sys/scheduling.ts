@@ -1,4 +1,5 @@
 /** sched_setscheduler(2): whether this thread goes before all ordinary ones when it wakes. */
+import { SmfsError } from "../lib/errors.ts";
 import { SystemError, declare } from "./libc.ts";
 
 /** include/uapi/linux/sched.h */
@@ -16,7 +17,8 @@ const setScheduler = declare(
 /**
  * `realtime` is for threads that wait most of the time and must not be late: on a busy machine they
  * wake tens of microseconds late instead of ten milliseconds. The kernel keeps 5 % of each core for
- * others (sched(7), sched_rt_runtime_us). False where the process may not (CAP_SYS_NICE).
+ * others (sched(7), sched_rt_runtime_us). False where the process may not (CAP_SYS_NICE), or
+ * the system cannot.
  */
 export function setScheduling(how: "realtime" | "ordinary"): boolean {
   const isRealtime = how === "realtime";
@@ -27,6 +29,7 @@ export function setScheduling(how: "realtime" | "ordinary"): boolean {
     return true;
   } catch (error) {
     if (error instanceof SystemError && error.code === "EPERM") return false;
+    if (error instanceof SmfsError && error.code === "UNSUPPORTED") return false;
     throw error;
   }
 }

@@ -3,12 +3,14 @@ import { createSocket } from "node:dgram";
 import { once } from "node:events";
 import { closeSync, openSync, readlinkSync } from "node:fs";
 import { afterEach, describe, expect, it } from "vitest";
+import { CoalescedReceiver } from "../../sys/coalesced-receiver.ts";
 import { Receiver, Sender } from "../../sys/datagrams.ts";
 import { ip } from "../../sys/iproute.ts";
 import { nativeMemory } from "../../sys/libc.ts";
 import { inNamespace } from "../../sys/netns.ts";
 import { directionOf, PacketSocket } from "../../sys/packet-socket.ts";
 import { Bell, PollSet } from "../../sys/poll.ts";
+import { decodeSockaddr } from "../../sys/sockaddr.ts";
 import { openTun, type TunDevice, type TunOptions } from "../../sys/tun.ts";
 import { UdpSocket } from "../../sys/udp-socket.ts";
 import { interfacesOf, namespace, whyNoNamespaces } from "../namespaces.ts";
@@ -246,6 +248,46 @@ it.each(["127.0.0.1", "::1"])("synchronous UDP sockets at %s talk to one another
   expect(sender.flush(one.fd, () => expect.unreachable())).toBe(0);
   expect(new PollSet([two.fd]).wait(2e6)).toBe(1);
   expect(receiver.receive(two.fd)).toBe(1);
+});
+
+/** Runs of one length, longer and shorter than the kernel puts together, and lone ones between. */
+function inRuns(i: number): Uint8Array {
+  const length = [1400, 1400, 1400, 900, 900, 1400, 20, 1400][(i >> 3) % 8] ?? 0;
+  return new Uint8Array(i % 29 === 0 ? 1 + i : length).fill(i);
+}
+
+describe.each(["if-possible", "never"] as const)("messages cut by the kernel: %s", (cut) => {
+  it.each(["one-by-one", "together"] as const)(
+    "what is sent in runs arrives whole and in order, %s",
+    (arrive) => {
+      const local = { host: "127.0.0.1", port: 0 };
+      const bufferBytes = 8 * 2 ** 20;
+      const to = closed(new UdpSocket({ local, bufferBytes, arrive }));
+      const from = closed(new UdpSocket({ local, bufferBytes, peer: to.address }));
+      const sent = Array.from({ length: 512 }, (_, i) => inRuns(i));
+      const sender = new Sender(64, 2000, cut);
+      for (const datagram of sent) {
+        sender.push(datagram, null);
+        if (sender.isFull) expect(sender.flush(from.fd, () => expect.unreachable())).toBe(0);
+      }
+      const together = new CoalescedReceiver(16);
+      const receiver = arrive === "together" ? together : new Receiver(64, 2001);
+      const received: Uint8Array[] = [];
+      const poll = new PollSet([to.fd]);
+      while (received.length < sent.length && poll.wait(2e6) > 0) {
+        const count = receiver.receive(to.fd);
+        for (let i = 0; i < count; i++) {
+          received.push(receiver.datagram(i).slice());
+          expect(decodeSockaddr(receiver.source(i))).toEqual(from.address);
+        }
+      }
+      expect(received).toEqual(sent);
+      // What leaves together arrives together: the loopback does not take it apart.
+      if (arrive === "together" && cut === "if-possible") {
+        expect(together.messages).toBeLessThan(sent.length / 2);
+      }
+    },
+  );
 });
 
 it("an address that is not of this machine is an error that names it", () => {
