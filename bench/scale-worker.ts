@@ -26,10 +26,17 @@ export interface Measured {
   readonly replayedRecords: number;
   /** Peak resident memory of the process, bytes. */
   readonly residentBytes: number;
-  /** Mean cost of one operation, microseconds of wall time; 32 are under way together. */
-  readonly micros: Readonly<Record<string, number>>;
+  /** Mean cost of one operation; 32 are under way together. */
+  readonly costs: Readonly<Record<string, Cost>>;
   /** Longest time that one operation kept the event loop, milliseconds: nobody was served meanwhile. */
   readonly longestStepMillis: number;
+}
+
+/** Microseconds for one operation. */
+export interface Cost {
+  readonly wall: number;
+  /** Of all threads: what is left of the cost on a machine that has other things to do as well. */
+  readonly processor: number;
 }
 
 const FILES_PER_DIRECTORY = 1000;
@@ -52,16 +59,16 @@ export async function work({ store, shape, from, to, end }: WorkOrder): Promise<
   const steps = new Steps();
   const subject =
     shape === "sparse" ? await SparseFile.open(fs, steps) : new Files(fs, shape, steps);
-  const micros: Record<string, number> = {};
-  if (to > from) micros.grow = await each(from, to, (n) => subject.make(n));
-  micros.make = await each(to, to + PROBES, (n) => subject.make(n));
-  micros.look = await each(0, PROBES, (i) => subject.look(scattered(i, to + PROBES)));
-  if (shape === "directory") micros.readdirEntry = await subject.list(to + PROBES);
-  micros.remove = await each(to, to + PROBES, (n) => subject.remove(n));
+  const costs: Record<string, Cost> = {};
+  if (to > from) costs.grow = await each(from, to, (n) => subject.make(n));
+  costs.make = await each(to, to + PROBES, (n) => subject.make(n));
+  costs.look = await each(0, PROBES, (i) => subject.look(scattered(i, to + PROBES)));
+  if (shape === "directory") costs.readdirEntry = await subject.list(to + PROBES);
+  costs.remove = await each(to, to + PROBES, (n) => subject.remove(n));
   const residentBytes = process.resourceUsage().maxRSS * 1024;
   if (end === "close") await opened.close();
   const { longestStepMillis } = steps;
-  return { openMillis, replayedRecords: replayed, residentBytes, micros, longestStepMillis };
+  return { openMillis, replayedRecords: replayed, residentBytes, costs, longestStepMillis };
 }
 
 /** Calls operations, and notes the longest time until one gave way to others. */
@@ -80,8 +87,8 @@ interface Subject {
   make(n: number): Promise<void>;
   look(n: number): Promise<void>;
   remove(n: number): Promise<void>;
-  /** Microseconds for one of `expected`. */
-  list(expected: number): Promise<number>;
+  /** For one of `expected`. */
+  list(expected: number): Promise<Cost>;
 }
 
 class Files implements Subject {
@@ -111,14 +118,13 @@ class Files implements Subject {
     await this.steps.run(() => this.fs.unlink(ROOT_USER, parent, name));
   }
 
-  /** Microseconds an entry. */
-  async list(expected: number): Promise<number> {
-    const { parent } = await this.placeOf(0);
-    const started = performance.now();
-    let entries = 0;
-    await this.fs.readdir(ROOT_USER, parent, 0, () => ++entries > 0);
-    if (entries !== expected) throw new Error(`${entries} entries listed of ${expected}`);
-    return ((performance.now() - started) * 1000) / entries;
+  list(expected: number): Promise<Cost> {
+    return measured(expected, async () => {
+      const { parent } = await this.placeOf(0);
+      let entries = 0;
+      await this.fs.readdir(ROOT_USER, parent, 0, () => ++entries > 0);
+      if (entries !== expected) throw new Error(`${entries} entries listed of ${expected}`);
+    });
   }
 
   private async placeOf(n: number): Promise<Place> {
@@ -178,7 +184,7 @@ class SparseFile implements Subject {
     await this.steps.run(() => this.fs.fallocate(handle, offsetOf(n), BLOCK.length, mode));
   }
 
-  list(): Promise<number> {
+  list(): Promise<Cost> {
     return Promise.reject(new Error("a file has no entries"));
   }
 }
@@ -189,15 +195,23 @@ function offsetOf(n: number): number {
   return scattered(n, blocks) * BLOCK.length;
 }
 
-/** Runs `act` for each number, some at a time; gives microseconds for one. */
-async function each(from: number, to: number, act: (n: number) => Promise<void>): Promise<number> {
-  const started = performance.now();
+/** Runs `act` for each number, some at a time; gives what one costs. */
+function each(from: number, to: number, act: (n: number) => Promise<void>): Promise<Cost> {
   let next = from;
   const lane = async (): Promise<void> => {
     while (next < to) await act(next++);
   };
-  await Promise.all(Array.from({ length: PARALLEL }, lane));
-  return ((performance.now() - started) * 1000) / (to - from);
+  const lanes = (): Promise<unknown> => Promise.all(Array.from({ length: PARALLEL }, lane));
+  return measured(to - from, lanes);
+}
+
+async function measured(operations: number, run: () => Promise<unknown>): Promise<Cost> {
+  const started = performance.now();
+  const before = process.cpuUsage();
+  await run();
+  const { user, system } = process.cpuUsage(before);
+  const wall = (performance.now() - started) * 1000;
+  return { wall: wall / operations, processor: (user + system) / operations };
 }
 
 /** The i-th of a fixed sequence of numbers below `size` that visits it all over (Knuth's multiplier). */

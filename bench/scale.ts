@@ -74,8 +74,8 @@ function describe({ files, grown, afterDeath, afterClose }: Step): [string, unkn
   return [
     `${files} files`,
     {
-      microsPerOperation: grown.micros,
-      microsPerOperationAfterMount: afterClose.micros,
+      microsPerOperation: grown.costs,
+      microsPerOperationAfterMount: afterClose.costs,
       mountMillisAfterCrash: Math.round(afterDeath.openMillis),
       replayedRecords: afterDeath.replayedRecords,
       mountMillisAfterClose: Math.round(afterClose.openMillis),
@@ -88,14 +88,14 @@ function describe({ files, grown, afterDeath, afterClose }: Step): [string, unkn
 
 function draw(charts: string, shape: Shape, steps: readonly Step[]): void {
   const x = { name: "files", scale: "log" } as const;
-  const operations = Object.keys(steps[0]?.afterClose.micros ?? {});
+  const operations = Object.keys(steps[0]?.afterClose.costs ?? {});
   writeChart(`${charts}-${shape}-cost.svg`, {
-    title: `Cost of one operation (${shape})`,
+    title: `Processor time of one operation (${shape})`,
     x,
     y: { name: "microseconds", scale: "log" },
     series: operations.map((name) => ({
       name,
-      points: steps.map(({ files, grown }) => [files, grown.micros[name] ?? 0] as const),
+      points: steps.map(({ files, grown }) => [files, grown.costs[name]?.processor ?? 0] as const),
     })),
   });
   writeChart(`${charts}-${shape}-memory.svg`, {
