@@ -9,6 +9,7 @@ import { ERRNO } from "../lib/errno.ts";
 import { toErrno } from "../lib/errors.ts";
 import { Prng } from "../lib/prng.ts";
 import { FileSystem } from "../logfs/core/fs/filesystem.ts";
+import type { SnapshotSource } from "../logfs/core/fs/snapshot-volume.ts";
 import type { Vfs } from "../logfs/core/vfs.ts";
 import { CleanerWorld } from "./cleaner-world.ts";
 import { name, READ, READ_WRITE, ROOT } from "./fs-world.ts";
@@ -85,11 +86,13 @@ export class SnapshotScene {
   readonly world = new CleanerWorld();
   files: Files = new Map();
   readonly kept = new Map<string, Files>();
+  /** Lets time pass until what the cleaner does is over. */
+  during = (work: Promise<unknown>): Promise<unknown> => this.world.run(work);
   rollBacks = 0;
 
   async run(next: Step): Promise<void> {
     const { world } = this;
-    if (next === "trim") await world.trim();
+    if (next === "trim") await this.during(world.cleaner.trim(() => {}));
     else if ("write" in next) await this.write(next);
     else if ("remove" in next) await this.remove(next.remove);
     else if ("patch" in next) await this.patch(next);
@@ -153,7 +156,7 @@ export class SnapshotScene {
     // Two at a time are one after the other.
     if (amidTrim !== "trim") await this.run(amidTrim);
     // After a crash nobody answers.
-    if (typeof amidTrim === "string" || !("crash" in amidTrim)) await world.run(trimming);
+    if (typeof amidTrim === "string" || !("crash" in amidTrim)) await this.during(trimming);
   }
 
   private async open(path: string): Promise<number> {
@@ -245,11 +248,17 @@ export class SnapshotScene {
     expect(volume.keptSnapshots.map((one) => one.name).toSorted()).toEqual(
       [...this.kept.keys()].toSorted(),
     );
-    for (const one of volume.keptSnapshots) {
-      const shown = new FileSystem(volume.openSnapshot(one), { wait: () => undefined });
+    await this.verifySnapshotsOf(volume);
+    expect(await this.world.findings()).toEqual([]);
+  }
+
+  /** Gives how many there are. */
+  async verifySnapshotsOf(source: SnapshotSource): Promise<number> {
+    for (const one of source.keptSnapshots) {
+      const shown = new FileSystem(source.openSnapshot(one), { wait: () => undefined });
       expectFiles(await this.contents(shown), this.kept.get(one.name) ?? new Map());
     }
-    expect(await this.world.findings()).toEqual([]);
+    return source.keptSnapshots.length;
   }
 }
 

@@ -6,6 +6,7 @@
  */
 import * as fc from "fast-check";
 import { expect, test } from "vitest";
+import { CleanerMirror } from "../cleaner-mirror.ts";
 import type { CleanerWorld } from "../cleaner-world.ts";
 import { SnapshotScene, stepAmidTrimming } from "../snapshot-scene.ts";
 
@@ -52,4 +53,32 @@ test("snapshots stay what they are and cost what they hold, whatever is moved, a
     { numRuns: 15, endOnFailure: true },
   );
   expect(tally.movedTrees).toBeGreaterThan(tally.snapshots / 50);
+}, 60_000);
+
+test("a mirror shows every snapshot as it is, wherever it was moved to, and drops nothing of it", async () => {
+  const tally = { dropped: 0, snapshots: 0 };
+  const history = fc.array(stepAmidTrimming, { minLength: 40, maxLength: 60, size: "max" });
+  await fc.assert(
+    fc.asyncProperty(history, async (steps) => {
+      const scene = new SnapshotScene();
+      const { world } = scene;
+      const mirror = new CleanerMirror(world);
+      // The primary drops nothing that this mirror lacks.
+      world.mirror = mirror.log;
+      scene.during = (work) => mirror.during(work);
+      for (const [i, next] of steps.entries()) {
+        await scene.run(next);
+        if (i % 3 !== 0) continue;
+        await world.durable();
+        await mirror.catchUp();
+        tally.snapshots += await scene.verifySnapshotsOf(mirror.volume);
+      }
+      tally.dropped += mirror.log.statistics.segmentsDropped;
+      expect(mirror.expectEqualSegments()).toBeGreaterThan(0);
+      await world.run(world.cleaner.stop());
+    }),
+    { numRuns: 8, endOnFailure: true },
+  );
+  expect(tally.dropped).toBeGreaterThan(50);
+  expect(tally.snapshots).toBeGreaterThan(50);
 }, 60_000);

@@ -1,13 +1,9 @@
 import * as fc from "fast-check";
 import { expect, test } from "vitest";
-import { VolumeFollower } from "../../logfs/core/fs/follower.ts";
-import { Reaper } from "../../logfs/core/fs/reaper.ts";
-import { Log } from "../../logfs/core/log/log.ts";
 import { FileSystem } from "../../logfs/core/fs/filesystem.ts";
-import { equalBytes } from "../../lib/bytes.ts";
-import { CleanerWorld, LOG_ID } from "../cleaner-world.ts";
+import { CleanerMirror } from "../cleaner-mirror.ts";
+import { CleanerWorld } from "../cleaner-world.ts";
 import { bytesOf, expectBytes, name, READ, ROOT } from "../fs-world.ts";
-import { SimulatedDisk } from "../sim/disk.ts";
 
 const FILES = 3;
 const FILE_BYTES = 200_000;
@@ -56,72 +52,6 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   },
   { weight: 1, arbitrary: fc.record({ kind: fc.constant("crash" as const), seed: fc.nat() }) },
 );
-
-/** A mirror of a log: the same records, a file system that follows, a reaper of its own. */
-class Mirror {
-  readonly disk: SimulatedDisk;
-  readonly log: Log;
-  readonly volume: VolumeFollower;
-  private readonly world: CleanerWorld;
-  private readonly reaper: Reaper;
-
-  constructor(world: CleanerWorld) {
-    this.world = world;
-    this.disk = new SimulatedDisk(world.clock.schedule);
-    this.log = Log.create(this.disk, { ...world.logOptions, logId: LOG_ID }, world.clock);
-    const { log } = this;
-    this.reaper = new Reaper(log, () => Math.min(log.durableSequence, log.vouchedSequence));
-    const environment = {
-      clock: world.clock,
-      space: () => this.disk.space(),
-      onCheckpoint: (reached: Parameters<Reaper["handleCheckpoint"]>[0]) =>
-        this.reaper.handleCheckpoint(reached),
-    };
-    this.volume = new VolumeFollower(log, environment, 1);
-  }
-
-  /** Takes what the primary has. */
-  async catchUp(): Promise<void> {
-    const { log: source } = this.world;
-    while (this.log.head.sequence < source.head.sequence) {
-      const records = await this.world.records(this.log.head.sequence + 1);
-      for (const { bytes } of records) this.log.appendRaw(bytes);
-    }
-    await this.world.step(40);
-    await this.world.run(this.volume.settled());
-    expect(this.volume.failure).toBeNull();
-    while (this.reaper.isDue) this.reaper.step();
-    this.world.progress();
-  }
-
-  /** Follows until `work` is over. */
-  async during(work: Promise<unknown>): Promise<void> {
-    const progress = { ended: false };
-    const end = (): void => {
-      progress.ended = true;
-    };
-    work.then(end, end);
-    while (!progress.ended) await this.catchUp();
-    await work;
-  }
-
-  /** What both hold is the same, byte for byte. */
-  expectEqualSegments(): number {
-    let compared = 0;
-    for (const { segment, usedBytes } of this.log.segments) {
-      const ours = this.world.log.segments.find((one) => one.segment === segment);
-      if (ours === undefined) continue;
-      const length = Math.min(usedBytes, ours.usedBytes);
-      const [mine, theirs] = [this.disk, this.world.disk].map((disk) =>
-        disk.readSync(segment, 0, length),
-      );
-      if (mine === undefined || theirs === undefined) throw new Error("no bytes");
-      expect(equalBytes(mine, theirs)).toBe(true);
-      compared++;
-    }
-    return compared;
-  }
-}
 
 class History {
   readonly world = new CleanerWorld({ capacityBytes: 6 * 2 ** 20, garbageShare: 0.1 });
@@ -207,7 +137,7 @@ test("whatever is cleaned, and whenever it crashes, files are what was written; 
       const history = new History();
       const { world } = history;
       await history.begin();
-      const mirror = new Mirror(world);
+      const mirror = new CleanerMirror(world);
       // The primary drops nothing that this mirror lacks.
       world.mirror = mirror.log;
       for (const [i, one] of all.entries()) {

@@ -3,8 +3,8 @@
  *
  * A block that snapshots refer to is moved once for all trees: every run of its bytes that some tree
  * refers to becomes a stored block of its own. An extent lies in exactly one run, so moving changes
- * values and no keys: a tree afterwards is the same tree with other addresses. Only the items of shared
- * blocks, whose keys are addresses, go from one key to another.
+ * values and no keys, and makes no value longer: a tree afterwards is the same tree with other
+ * addresses. Only the items of shared blocks, whose keys are addresses, go from one key to another.
  *
  * In each tree it stays true what `sharing.ts` says of owners: a run has the owners that have pieces in
  * it, and an item where the block had one.
@@ -31,7 +31,7 @@ export type StoredBlock = Pick<ExtentItem, "segment" | "offset" | "storedBytes" 
 
 /** Bytes [from, to) of a block, and the block that they are now. */
 export interface MovedRun extends BlockRange {
-  readonly place: StoredBlock;
+  readonly place: StoredBlock & Pick<ExtentItem, "sums">;
 }
 
 export interface MovedBlock {
@@ -92,10 +92,13 @@ export function runOf({ runs, block }: MovedBlock, from: number, to: number): Mo
   throw new SmfsError("BUSY", `bytes ${from} to ${to} of the block at ${where} were not moved`);
 }
 
+/** An extent without sums stays so: none may become longer, or a node would not hold its items. */
 export function movedExtent(extent: ExtentItem, moved: MovedBlock): ExtentItem {
   const { skip, length } = extent;
   const run = runOf(moved, skip, skip + length);
-  return { ...run.place, skip: skip - run.from, length };
+  const { sums, ...place } = run.place;
+  const moving = { ...place, skip: skip - run.from, length };
+  return extent.sums === undefined || sums === undefined ? moving : { ...moving, sums };
 }
 
 /** The item of a long attribute value, pointing to where that stands now. */

@@ -8,10 +8,9 @@
  * A batch that comes too late (another checkpoint was written) has changed nothing; the next round
  * does it again.
  */
-import { crc32c } from "../../../../lib/crc32c.ts";
 import { SmfsError } from "../../../../lib/errors.ts";
 import type { RelocatedTree } from "../checkpoint.ts";
-import { ITEM, keyOf } from "../items.ts";
+import { type ExtentItem, ITEM, keyOf, sumBlock } from "../items.ts";
 import { loadTable } from "../kept.ts";
 import type { MovedEntry } from "../moved.ts";
 import { MovedEntry as MovedEntryLayout } from "../moved.ts";
@@ -266,10 +265,9 @@ function namesOf({ owners, attributes }: KeptBlock): Key[] {
   return owners.map(({ inode, start }) => ({ high: keyOf(inode, ITEM.extent), low: start }));
 }
 
-interface PlannedRun extends BlockRange {
+interface PlannedRun extends BlockRange, Pick<ExtentItem, "checksum" | "sums"> {
   readonly kept: KeptBlock;
   readonly bytes: Uint8Array;
-  readonly checksum: number;
   readonly bodyOffset: number;
 }
 
@@ -279,7 +277,7 @@ function appendRecord(relocation: Relocation, blocks: readonly LoadedBlock[]): M
   for (const { kept, bytes: stored } of blocks) {
     for (const { from, to } of kept.ranges) {
       const bytes = stored.subarray(from, to);
-      runs.push({ kept, from, to, bytes, checksum: crc32c(bytes), bodyOffset });
+      runs.push({ kept, from, to, bytes, ...sumBlock(bytes), bodyOffset });
       bodyOffset += bytes.length;
     }
   }
@@ -308,12 +306,14 @@ function entriesOf({ kept, from, bytes, checksum, bodyOffset }: PlannedRun): Mov
 }
 
 function placed(
-  { from, to, bytes, checksum, bodyOffset }: PlannedRun,
+  run: PlannedRun,
   at: { readonly segment: number; readonly bodyOffset: number },
 ): MovedRun {
+  const { from, to, bytes, checksum, sums, bodyOffset } = run;
   const { segment } = at;
   const offset = at.bodyOffset + bodyOffset;
-  return { from, to, place: { segment, offset, storedBytes: bytes.length, checksum } };
+  const place = { segment, offset, storedBytes: bytes.length, checksum };
+  return { from, to, place: sums === undefined ? place : { ...place, sums } };
 }
 
 async function writeTrees(

@@ -4,7 +4,7 @@
  * until the checkpoint names the new roots.
  *
  * 1. `planRewrite` loads the nodes that may change, each once, however many trees have it.
- * 2. `TreeRewriter` makes new ones, leaves first. Only values change and none its length, so a node
+ * 2. `TreeRewriter` makes new ones, leaves first. Only values change and none becomes longer, so a node
  *    keeps its keys: what it becomes depends on nothing but the node, and stays in common.
  * 3. `finishTree`: items of shared blocks have addresses as keys. They are moved in the tree of each
  *    snapshot as a transaction would; equal nodes that come of it are written once.
@@ -23,7 +23,7 @@ import {
   kindOf,
 } from "../items.ts";
 import type { Node, NodeReference, Slot } from "../node.ts";
-import { encodeNode } from "../node-codec.ts";
+import { decodeNode, encodeNode } from "../node-codec.ts";
 import type { KnownBlocks } from "../node-writer.ts";
 import { applyChanges, prepareChanges, type Relocation } from "../relocating.ts";
 import {
@@ -127,7 +127,8 @@ class TreeRewriter {
     const { node } = planned;
     const live = new LiveChange();
     const shared: KeptPiece[] = [];
-    const block = node.level === 0 ? this.leaf(node, live, shared) : inner(planned, live, shared);
+    const block =
+      node.level === 0 ? this.leaf(planned, live, shared) : inner(planned, live, shared);
     const nodes = planned.children.reduce((sum, child) => sum + (child?.outcome?.nodes ?? 0), 0);
     const settle = (reference: NodeReference, written: number): void => {
       planned.outcome = { reference, live, shared, nodes: nodes + written };
@@ -157,17 +158,21 @@ class TreeRewriter {
   }
 
   /** The leaf's new block; null when nothing in it changes. */
-  private leaf(node: Node, live: LiveChange, shared: KeptPiece[]): Uint8Array | null {
-    let block: Uint8Array | null = null;
+  private leaf(
+    { node, reference }: Planned,
+    live: LiveChange,
+    shared: KeptPiece[],
+  ): Uint8Array | null {
+    let changed: Node | null = null;
     for (const [i, high] of node.highs.entries()) {
       const value = this.moved(high, node.lows[i] as number, node.valueAt(i), live, shared);
       if (value === null) continue;
-      block ??= blockOf(node).slice();
-      const start = node.values.blockStartOf(i);
-      assert(start !== null, "a leaf that was read has its values in its block");
-      block.set(value, start);
+      // The node itself is in the reader's cache, and stays what it is.
+      changed ??= decodeNode(blockOf(node), reference, 0);
+      changed.bytes += value.length - changed.values.bytesAt(i);
+      changed.values.set(i, value);
     }
-    return block;
+    return changed === null ? null : encodeNode(changed, referenceOf).block;
   }
 
   /** The item's new value; null when it stays as it is. */
