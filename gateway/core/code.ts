@@ -29,7 +29,10 @@ export interface SlidingWindowParameters {
   readonly c: number;
   /** The latest packets that a repair is made of (W). */
   readonly window: number;
-  /** Share of them that enter it, in sixteenths: what is left out costs no time (RFC 8681 §3.4). */
+  /**
+   * Share of all but the newest of them that enter it, in sixteenths: what is left out costs no
+   * time (RFC 8681 §3.4).
+   */
   readonly density: number;
 }
 

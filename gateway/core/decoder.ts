@@ -182,7 +182,11 @@ export class ErasureDecoder implements Decoder, SolverHost {
   }
 
   private readonly slidingCoefficient = (n: number): number =>
-    randomCoefficient(this.slidingHeader.seed, n, this.slidingHeader.density);
+    randomCoefficient(
+      this.slidingHeader.seed,
+      this.slidingHeader.count - 1 - n,
+      this.slidingHeader.density,
+    );
   private readonly blockCoefficient = (n: number): number =>
     cauchyCoefficient(this.blockHeader.index, n);
 

@@ -24,12 +24,12 @@ export const layeredRepair = struct("layered repair", {
 });
 export type LayeredRepair = Infer<typeof layeredRepair>;
 
-/** The symbols' sum, each multiplied by `randomCoefficient(seed, n, density)` in GF(256). */
+/** The symbols' sum, each multiplied by `randomCoefficient(seed, count − 1 − n, density)`. */
 export const slidingWindowRepair = struct("sliding window repair", {
   kind: u8("REPAIR.slidingWindow"),
   r: u8("the sender's code has c repairs for r data packets; at least 1"),
   c: u8("at least 1"),
-  density: u8("share of the members that have a coefficient above 0, in sixteenths, 1 to 16"),
+  density: u8("share of all but the newest 16 members that are in it, in sixteenths, 1 to 16"),
   window: u16("latest packets in a repair of the sender's code, 1 to 512"),
   count: u16("members of this repair, neighbours, 1 to window"),
   seed: u16("of the coefficients"),

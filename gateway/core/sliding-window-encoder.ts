@@ -3,7 +3,7 @@
  * of the latest W packets, and c of them leave evenly spread among r data packets.
  *
  * What was acknowledged leaves the window early: it costs time and helps nobody. With a density below
- * 16 only so many sixteenths of the packets enter a repair; flushed repairs have them all.
+ * 16 only so many sixteenths of the older packets enter a repair; flushed repairs have them all.
  *
  * Idle flush: when nothing was pushed for `idleMicros`, or when somebody waits (`flushThrough`), as
  * many repairs leave as the last packet misses of its c.
@@ -133,10 +133,10 @@ export class SlidingWindowEncoder implements KindEncoder {
     const { window } = this.parameters;
     blocks.clear(repairBlock);
     let longest = symbolHeader.size;
-    for (let n = 0; n < header.count; n++) {
-      const coefficient = randomCoefficient(header.seed, n, header.density);
+    for (let age = 0; age < header.count; age++) {
+      const coefficient = randomCoefficient(header.seed, age, header.density);
       if (coefficient === 0) continue;
-      const block = (this.lastSlot + window - (header.count - 1 - n)) % window;
+      const block = (this.lastSlot + window - age) % window;
       const bytes = blocks.symbolBytes(block);
       blocks.addScaled(repairBlock, block, bytes, coefficient);
       longest = Math.max(longest, bytes);

@@ -2,7 +2,11 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { Blocks } from "../../gateway/core/blocks.ts";
-import { cauchyCoefficient, randomCoefficient } from "../../gateway/core/coefficients.ts";
+import {
+  cauchyCoefficient,
+  DENSE_MEMBERS,
+  randomCoefficient,
+} from "../../gateway/core/coefficients.ts";
 import { invert, multiply } from "../../gateway/core/gf256.ts";
 import { assemble, GENERATED } from "../../gateway/kernel/assemble.ts";
 import { Prng } from "../../lib/prng.ts";
@@ -92,10 +96,17 @@ describe("coefficients", () => {
     "of a window are other than zero at a density of %i sixteenths",
     (density) => {
       let others = 0;
-      for (let n = 0; n < 16_000; n++) if (randomCoefficient(n % 40, n, density) !== 0) others++;
+      for (let n = 0; n < 16_000; n++)
+        if (randomCoefficient(n % 40, DENSE_MEMBERS + n, density) !== 0) others++;
       expect(Math.abs(others / 16_000 - density / 16)).toBeLessThan(0.01);
     },
   );
+
+  it("of the newest of a window are other than zero at every density", () => {
+    for (let age = 0; age < DENSE_MEMBERS; age++) {
+      for (let seed = 0; seed < 100; seed++) expect(randomCoefficient(seed, age, 1)).not.toBe(0);
+    }
+  });
 
   it("of a window take all values alike", () => {
     const counts = new Uint32Array(256);
