@@ -1,6 +1,18 @@
 /**
- * Paths that people know by name, one direction each; both directions are alike.
- * Round trips and losses are typical values of the sources named, not promises about a provider.
+ * Paths that people know by name, one direction each; both directions are alike. Delays, rates and
+ * losses are typical of what the sources measured, not promises about a provider; where a source
+ * gives a range, the preset has a bad hour of it. Bursts are the two-state model of `loss.ts`.
+ *
+ * - transatlantic: round trips between London and New York of 70 to 80 ms, close to what light takes
+ *   in the fibre (Martínez et al., "Round Trip Time (RTT) Delay in the Internet", arXiv:2301.07788).
+ * - leo: round trips of 40 to 60 ms, up to 300 Mbit/s, losses that come in bursts (Michel et al., "A
+ *   First Look at Starlink Performance", IMC 2022) at handovers (Kassem et al., "A Browser-side View
+ *   of Starlink Connectivity", IMC 2022), delays that change with the links every 15 s (Mohan et al.,
+ *   "A Multifaceted Look at Starlink Performance", WWW 2024).
+ * - 5g: mid-band cells in Europe and the USA (Fiandrino et al., "Mid-Band 5G: A Measurement Study",
+ *   arXiv:2310.11000), shared with others.
+ * - teragrid-bursts: loss on uncongested optical links, in bursts, up to 1 % and more (Balakrishnan
+ *   et al., "Maelstrom: Transparent Error Correction for Lambda Networks", NSDI 2008, section 2).
  */
 import { IDEAL_LINK, type LinkSettings } from "./settings.ts";
 
