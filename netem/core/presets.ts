@@ -9,7 +9,7 @@
  *   First Look at Starlink Performance", IMC 2022) at handovers (Kassem et al., "A Browser-side View
  *   of Starlink Connectivity", IMC 2022), delays that change with the links every 15 s (Mohan et al.,
  *   "A Multifaceted Look at Starlink Performance", WWW 2024).
- * - 5g: mid-band cells in Europe and the USA (Fiandrino et al., "Mid-Band 5G: A Measurement Study",
+ * - 5g: mid-band cells in Europe and the USA (Fezeu et al., "Mid-Band 5G: A Measurement Study",
  *   arXiv:2310.11000), shared with others.
  * - teragrid-bursts: loss on uncongested optical links, in bursts, up to 1 % and more (Balakrishnan
  *   et al., "Maelstrom: Transparent Error Correction for Lambda Networks", NSDI 2008, section 2).
