@@ -108,3 +108,19 @@ test("it keeps to its rate, stops when told, and says how far it was", async () 
   expect(scrubbedBytes).toBeLessThan(bytes);
   expect(endedMicros).not.toBe(null);
 });
+
+test("the last records of a sealed segment, unreadable or broken, are damage like any other", async () => {
+  const world = await busy();
+  const before = contents(world);
+  const mirror = copyOf(world.disk);
+  const sealed = recordsOf(world.disk).filter(({ segment }) => segment === 1);
+  const [last, seal] = sealed.slice(-2);
+  if (last === undefined || seal === undefined) throw new Error("records");
+  world.disk.makeUnreadable(1, last.offset);
+  world.disk.flipBit(1, seal.offset + 9, 1);
+  const { damaged, repaired, findings } = await scrubbed(world, { fetch: copiesFrom(mirror) });
+  expect({ damaged, repaired }).toEqual({ damaged: 2, repaired: 2 });
+  // What stands in readable sectors before is not suspected.
+  expect(findings[0]?.offset).toBeGreaterThan(last.offset - 4096);
+  expect(contents(world) === before).toBe(true);
+});

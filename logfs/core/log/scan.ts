@@ -33,11 +33,24 @@ export class Window {
   at(offset: number, length: number): Uint8Array {
     const from = offset - this.start;
     if (from < 0 || from + length > this.bytes.length) {
-      this.bytes = this.store.readSync(this.segment, offset, Math.max(length, WINDOW_BYTES));
+      this.bytes = this.readAhead(offset, length);
       this.start = offset;
       return this.bytes.subarray(0, length);
     }
     return this.bytes.subarray(from, from + length);
+  }
+
+  /** What nobody asked for may be unreadable. */
+  private readAhead(offset: number, length: number): Uint8Array {
+    const { store, segment } = this;
+    if (length < WINDOW_BYTES) {
+      try {
+        return store.readSync(segment, offset, WINDOW_BYTES);
+      } catch (error) {
+        if (!(error instanceof SmfsError)) throw error;
+      }
+    }
+    return store.readSync(segment, offset, length);
   }
 }
 

@@ -14,7 +14,7 @@ import { messageOf, SmfsError } from "../../../lib/errors.ts";
 import type { Clock, Timers } from "../../../lib/ports.ts";
 import type { Address, LogReader, SegmentStore } from "./api.ts";
 import { put } from "./bridge.ts";
-import type { RecordHeader } from "./format.ts";
+import { KIND, type RecordHeader } from "./format.ts";
 import { problemOf } from "./mend.ts";
 import { readRecord, readRecordHeader, RECORD_HEADER_BYTES, recordBytes } from "./record.ts";
 import type { ChainLink } from "./scan.ts";
@@ -154,7 +154,7 @@ export class Scrub {
     for (const part of surveyLog(store, log.id, segment)) {
       const isNext = part.kind === "segment" && part.segment !== segment;
       if (isNext || this.state !== "running") break;
-      after = await this.part(part, after);
+      after = await this.part(part, after, durable);
       await readTo(part.kind === "record" ? part.record.offset + part.record.totalBytes : 0);
       // Not a step further: behind it somebody writes.
       if (after !== null && after.sequence >= durable) break;
@@ -184,17 +184,22 @@ export class Scrub {
     });
   }
 
-  private async part(part: Surveyed, after: ChainLink | null): Promise<ChainLink | null> {
+  private async part(
+    part: Surveyed,
+    after: ChainLink | null,
+    durable: number,
+  ): Promise<ChainLink | null> {
     switch (part.kind) {
       case "segment":
         if (part.problem !== null) await this.header(part.segment, part.problem);
         return after;
       case "gap": {
-        // Without a record behind it, it is the end: what is being written.
-        if (!part.isFollowed) return after;
+        // Without a record behind it, it is the end, unless more was durable: what is being written.
+        const isEnd = !part.isFollowed && (after === null || after.sequence >= durable);
+        if (isEnd) return after;
         const { segment, from, to, problem } = part;
         const found = { segment, offset: from, bytes: to - from, sequence: null, problem };
-        return (await this.repairGap(found, to, after)) ?? after;
+        return (await this.repairGap(found, durable, after)) ?? after;
       }
       case "record": {
         const { header, segment, offset, totalBytes } = part.record;
@@ -227,16 +232,21 @@ export class Scrub {
     await this.settle(found, isSame ? copy : EMPTY);
   }
 
-  /** Record by record, as the chain goes; gives the last one, null when none could be had. */
+  /**
+   * Record by record, as the chain goes, to the end of the gap, of the segment, or of what is durable;
+   * gives the last one, null when not all of it could be had.
+   */
   private async repairGap(
     found: Omit<ScrubFinding, "outcome">,
-    to: number,
+    durable: number,
     after: ChainLink | null,
   ): Promise<ChainLink | null> {
     this.damaged++;
+    const to = found.offset + found.bytes;
     let chain = after;
     let { offset } = found;
-    while (chain !== null && offset < to) {
+    let isWhole = false;
+    while (chain !== null && !isWhole) {
       const head = await this.copyOf({ ...found, offset }, RECORD_HEADER_BYTES);
       const length = lengthOf(head);
       const copy = length === 0 ? EMPTY : await this.copyOf({ ...found, offset }, length);
@@ -245,10 +255,11 @@ export class Scrub {
       await put(this.options.store, found.segment, offset, copy);
       chain = { sequence: record.sequence, checksum: record.headerChecksum };
       offset += copy.length;
+      isWhole = offset >= to || record.kind === KIND.seal || record.sequence >= durable;
     }
-    if (offset >= to) this.repaired++;
-    this.note({ ...found, outcome: offset >= to ? "repaired" : "left" });
-    return offset >= to ? chain : null;
+    if (isWhole) this.repaired++;
+    this.note({ ...found, outcome: isWhole ? "repaired" : "left" });
+    return isWhole ? chain : null;
   }
 
   private async settle(found: Omit<ScrubFinding, "outcome">, copy: Uint8Array): Promise<void> {

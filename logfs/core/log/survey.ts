@@ -48,6 +48,9 @@ interface SurveyedGap {
 
 export type Surveyed = SurveyedSegment | SurveyedRecord | SurveyedGap;
 
+/** Looked through for a record at once: as much is passed over where the device cannot read. */
+const SEARCH_BYTES = 4096;
+
 /** Where a survey is in the log's history. */
 interface Course {
   readonly store: SegmentStore;
@@ -139,8 +142,8 @@ function nextHeader(
   fileBytes: number,
   course: Course,
 ): number | null {
-  for (let start = from + RECORD_ALIGNMENT; start < fileBytes; start += WINDOW_BYTES) {
-    const length = Math.min(WINDOW_BYTES, fileBytes - start);
+  for (let start = from + RECORD_ALIGNMENT; start < fileBytes; start += SEARCH_BYTES) {
+    const length = Math.min(SEARCH_BYTES, fileBytes - start);
     for (const at of magicsIn(tryRead(window, start, length))) {
       if (!(headerAt(window, start + at, fileBytes, course) instanceof SmfsError))
         return start + at;
