@@ -13,7 +13,7 @@ import { inspectLog } from "../logfs/core/log/inspect.ts";
 import { StoreRegistry } from "../logfs/log/registry.ts";
 import { systemTime } from "../sys/time.ts";
 import { name, READ_WRITE, ROOT } from "./fs-world.ts";
-import { readAll } from "./sim/workload.ts";
+import { readFiles } from "./sim/read-back.ts";
 
 export const SILENT = { debug: vi.fn(), info: vi.fn(), warn: vi.fn(), error: vi.fn() };
 /** Bytes of one write. */
@@ -93,7 +93,7 @@ export async function write(
 
 export async function digests({ fileSystem }: PrimarySite): Promise<Digests> {
   const sums = new Map<string, string>();
-  for (const [file, data] of await readAll(fileSystem)) sums.set(file, digest(data));
+  for (const [file, data] of await readFiles(fileSystem)) sums.set(file, digest(data));
   return sums;
 }
 

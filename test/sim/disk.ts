@@ -140,6 +140,7 @@ export class SimulatedDisk implements SegmentStore {
     this.onBoundary(`write of ${bytes.length} at ${segment}:${offset} begun`);
     this.later(this.options.writeMicros, () => {
       this.image.finish(write, landed(write, fault));
+      this.remap(landed(write, fault));
       this.onBoundary(`write of ${bytes.length} at ${segment}:${offset} done`);
       if (fault === null || fault.kind === "misdirected") return done(null);
       done(new Error(fault.kind === "error" ? fault.message : "simulated disk: short write"));
@@ -209,6 +210,14 @@ export class SimulatedDisk implements SegmentStore {
       if (this.unreadable.has(`${segment}:${at}`)) {
         throw new SmfsError("IO", `segment ${segment} offset ${at}: unreadable sector`);
       }
+    }
+  }
+
+  /** A device gives a sector that cannot be read another place when it is written. */
+  private remap({ segment, offset, bytes }: Write): void {
+    if (this.unreadable.size === 0) return;
+    for (let at = sectorOf(offset); at < offset + bytes.length; at += SECTOR_BYTES) {
+      this.unreadable.delete(`${segment}:${at}`);
     }
   }
 

@@ -7,8 +7,7 @@ import { World } from "./world.ts";
 export const RUNNERS = {
   sites: async (seed: number) => {
     const { seed: _, faults, virtualSeconds, ...counts } = await new World(seed).run();
-    const all = Object.values(faults).reduce((sum, count) => sum + count, 0);
-    return { ...counts, faults: all, virtualSeconds: Math.round(virtualSeconds) };
+    return { ...counts, ...faults, virtualSeconds: Math.round(virtualSeconds) };
   },
   crash: async (seed: number) => ({ ...(await new CrashExplorer(seed, CRASH_THOROUGH).run()) }),
   quickCrash: async (seed: number) => ({ ...(await new CrashExplorer(seed, CRASH_QUICK).run()) }),

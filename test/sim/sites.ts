@@ -1,7 +1,10 @@
 /** The two sites of the simulator: production code on simulated disks, in one life each. */
 import type { TransportConfig } from "../../gateway/core/config.ts";
+import { Cleaner } from "../../logfs/core/fs/cleaner/cleaner.ts";
+import { GatedVolume } from "../../logfs/core/fs/cleaner/gated-volume.ts";
 import { FileSystem } from "../../logfs/core/fs/filesystem.ts";
 import { VolumeFollower } from "../../logfs/core/fs/follower.ts";
+import { LeasedVolume } from "../../logfs/core/fs/leased-volume.ts";
 import { initialise } from "../../logfs/core/fs/inodes.ts";
 import type { SyncOptions } from "../../logfs/core/fs/api.ts";
 import { type ReachedCheckpoint, Reaper } from "../../logfs/core/fs/reaper.ts";
@@ -10,10 +13,12 @@ import type { TreeVolume } from "../../logfs/core/fs/volume.ts";
 import type { Position } from "../../logfs/core/log/api.ts";
 import { EPOCH_REASON, firstEpochOf, termOf } from "../../logfs/core/log/epoch.ts";
 import { Log } from "../../logfs/core/log/log.ts";
+import { type FetchCopy, Scrub, type ScrubProgress } from "../../logfs/core/log/scrub.ts";
 import { MirrorCommitter } from "../../mirror/core/commit.ts";
 import { FollowerSession, type FollowerStore } from "../../mirror/core/follower.ts";
 import type { Hello } from "../../mirror/core/messages.ts";
 import { PrimarySession } from "../../mirror/core/primary.ts";
+import { SmfsError } from "../../lib/errors.ts";
 import type { SimulatedDisk } from "./disk.ts";
 import { Endpoint } from "./endpoint.ts";
 import type { Life } from "./life.ts";
@@ -89,81 +94,177 @@ export async function openWritable(
   return { log, volume: await openVolume(log, log.checkpoint, environment) };
 }
 
+/** What a site is made of, from the start of its process to its end. */
+export interface SiteParts {
+  readonly disk: SimulatedDisk;
+  readonly life: Life;
+  readonly seed: number;
+  readonly config: Partial<TransportConfig>;
+  readonly send: Send;
+}
+
+export interface PrimaryParts extends SiteParts {
+  readonly sync: SyncOptions;
+  /** Whether it calls a mirror and waits for it, or took over from a primary that may call. */
+  readonly standing: "mirrored" | "promoted";
+}
+
 export class SimPrimary {
   readonly life: Life;
+  readonly disk: SimulatedDisk;
   readonly log: Log;
   readonly volume: TreeVolume;
-  readonly fs: FileSystem;
+  fs: FileSystem;
   readonly session: PrimarySession;
   readonly endpoint: Endpoint;
-  readonly reaper: Reaper;
+  readonly cleaner: Cleaner;
   fencedBy: string | null = null;
+  private readonly committer: MirrorCommitter;
+  private readonly reaper: Reaper;
+  private readonly sync: SyncOptions;
+  private lease: LeasedVolume;
 
-  private constructor(
-    life: Life,
-    opened: { log: Log; volume: TreeVolume },
-    sync: SyncOptions,
-    seed: number,
-    config: Partial<TransportConfig>,
-    send: Send,
-  ) {
+  private constructor(parts: PrimaryParts, opened: { log: Log; volume: TreeVolume }) {
+    const { life, disk, sync, standing, seed, config, send } = parts;
     this.life = life;
+    this.disk = disk;
     this.log = opened.log;
     this.volume = opened.volume;
+    this.sync = sync;
+    this.session = this.newSession();
+    this.committer = this.newCommitter(standing);
+    this.reaper = reap(this.log, () => this.agreedSequence(standing));
+    this.cleaner = this.newCleaner();
+    this.lease = new LeasedVolume(new GatedVolume(this.volume, this.cleaner));
+    this.fs = new FileSystem(this.lease, this.committer, sync);
+    const role = standing === "mirrored" ? "initiator" : "responder";
+    this.endpoint = new Endpoint(role, life, seed, this.session, config, send);
+    this.session.attach(this.endpoint.association);
+  }
+
+  static async open(parts: PrimaryParts): Promise<SimPrimary> {
+    const reached: ReachedCheckpoint[] = [];
+    let handle = (one: ReachedCheckpoint): void => void reached.push(one);
+    const onCheckpoint = (one: ReachedCheckpoint): void => handle(one);
+    const promote = parts.standing === "promoted";
+    const how = { follower: promote, promote, onCheckpoint };
+    const opened = await openWritable(parts.disk, parts.life, how);
+    const primary = new SimPrimary(parts, opened);
+    handle = (one) => primary.reaper.handleCheckpoint(one);
+    for (const one of reached) handle(one);
+    await primary.whenDurable();
+    await finishPending(primary.fs);
+    return primary;
+  }
+
+  whenDurable(): Promise<void> {
     const { log } = this;
-    this.session = new PrimarySession({
+    return new Promise((resolve, reject) => {
+      log.whenDurable(log.head.sequence, (error) => (error === null ? resolve() : reject(error)));
+    });
+  }
+
+  async takeSnapshot(name: string): Promise<void> {
+    this.volume.snapshots.take(name);
+    await this.whenDurable();
+  }
+
+  async removeSnapshot(name: string): Promise<void> {
+    this.volume.snapshots.remove(name);
+    await this.whenDurable();
+  }
+
+  async rollBack(name: string): Promise<void> {
+    this.lease.end();
+    try {
+      await this.volume.snapshots.rollBack(name);
+    } finally {
+      this.lease = new LeasedVolume(new GatedVolume(this.volume, this.cleaner));
+      this.fs = new FileSystem(this.lease, this.committer, this.sync);
+    }
+    await finishPending(this.fs);
+    await this.whenDurable();
+  }
+
+  scrub(): Promise<ScrubProgress> {
+    return scrub(this, this.log, (address, length) => this.session.readCopy(address, length));
+  }
+
+  private newSession(): PrimarySession {
+    const { log, life } = this;
+    return new PrimarySession({
       log,
       writerId: new Uint8Array(16).fill(1),
       ...LOG_OPTIONS,
       clock: life,
       timers: life,
       onChange: () => {
-        committer?.handleProgress();
+        this.committer?.handleProgress();
+        this.cleaner?.handleProgress();
         if (this.reaper !== undefined) dropDead(this.reaper);
       },
       onFenced: (reason) => {
         this.fencedBy = reason;
+        log.fence(reason);
       },
     });
-    const committer: MirrorCommitter | undefined = new MirrorCommitter({
+  }
+
+  private newCommitter(standing: PrimaryParts["standing"]): MirrorCommitter {
+    const { log, life, session } = this;
+    return new MirrorCommitter({
       log,
-      mirror: this.session,
+      mirror: standing === "mirrored" ? session : null,
       clock: life,
       timers: life,
       onUnreachable: "block",
       timeoutMicros: 60_000_000,
       onSettled: () => {},
     });
-    const { session } = this;
-    this.reaper = reap(log, () => Math.min(log.durableSequence, session.durableSequence));
-    this.fs = new FileSystem(this.volume, committer, sync);
-    this.endpoint = new Endpoint("initiator", life, seed, this.session, config, send);
-    this.session.attach(this.endpoint.association);
   }
 
-  static async open(
-    disk: SimulatedDisk,
-    life: Life,
-    sync: SyncOptions,
-    seed: number,
-    config: Partial<TransportConfig>,
-    send: Send,
-  ): Promise<SimPrimary> {
-    const reached: ReachedCheckpoint[] = [];
-    let handle = (one: ReachedCheckpoint): void => void reached.push(one);
-    const onCheckpoint = (one: ReachedCheckpoint): void => handle(one);
-    const how = { follower: false, promote: false, onCheckpoint };
-    const opened = await openWritable(disk, life, how);
-    const primary = new SimPrimary(life, opened, sync, seed, config, send);
-    handle = (one) => primary.reaper.handleCheckpoint(one);
-    for (const one of reached) handle(one);
-    await new Promise<void>((resolve, reject) => {
-      const { log } = opened;
-      log.whenDurable(log.head.sequence, (error) => (error === null ? resolve() : reject(error)));
-    });
-    await primary.fs.finishPending();
-    return primary;
+  /** Everybody who may yet have to read an old segment has got so far. */
+  private agreedSequence(standing: PrimaryParts["standing"]): number {
+    const { log, session } = this;
+    const isAlone = standing === "promoted" && session.state !== "streaming";
+    return isAlone ? log.durableSequence : Math.min(log.durableSequence, session.durableSequence);
   }
+
+  private newCleaner(): Cleaner {
+    const { log, volume, life, disk, session } = this;
+    const ports = {
+      log,
+      volume,
+      time: life,
+      space: () => disk.space(),
+      restoreReserve: () => disk.restoreReserve(),
+      obstacle: () => (session.state === "streaming" ? null : "the mirror is away"),
+      onTrouble: () => {},
+    };
+    const { segmentBytes, maxRecordBytes } = LOG_OPTIONS;
+    const { dirtyBytes } = LIMITS;
+    return new Cleaner(ports, { segmentBytes, maxRecordBytes, dirtyBytes, garbageShare: 0.25 });
+  }
+}
+
+/** What a full disk has no room to remove now is removed by a later opening. */
+async function finishPending(fs: FileSystem): Promise<void> {
+  try {
+    await fs.finishPending();
+  } catch (error) {
+    if (!(error instanceof SmfsError) || error.code !== "NO_SPACE") throw error;
+  }
+}
+
+/** Reads all that is durable at a site, and takes what does not verify from the other one. */
+async function scrub(
+  { disk, life }: Pick<SiteParts, "disk" | "life">,
+  log: Log,
+  fetch: FetchCopy,
+): Promise<ScrubProgress> {
+  const running = new Scrub({ log, store: disk, time: life, bytesPerSecond: 2 ** 30, fetch });
+  await running.ended;
+  return running.progress;
 }
 
 export class SimMirror implements FollowerStore {
@@ -174,15 +275,9 @@ export class SimMirror implements FollowerStore {
   volume: VolumeFollower | null = null;
   /** Records that gave way to another history, by sequence. */
   readonly setAsideSequences: number[] = [];
-  private readonly disk: SimulatedDisk;
+  readonly disk: SimulatedDisk;
 
-  private constructor(
-    disk: SimulatedDisk,
-    life: Life,
-    seed: number,
-    config: Partial<TransportConfig>,
-    send: Send,
-  ) {
+  private constructor({ disk, life, seed, config, send }: SiteParts) {
     this.disk = disk;
     this.life = life;
     this.session = new FollowerSession({ store: this });
@@ -190,17 +285,17 @@ export class SimMirror implements FollowerStore {
     this.session.attach(this.endpoint.association);
   }
 
-  static async open(
-    disk: SimulatedDisk,
-    life: Life,
-    seed: number,
-    config: Partial<TransportConfig>,
-    send: Send,
-  ): Promise<SimMirror> {
-    const mirror = new SimMirror(disk, life, seed, config, send);
+  static async open(parts: SiteParts): Promise<SimMirror> {
+    const mirror = new SimMirror(parts);
     await mirror.openExisting();
     mirror.session.watchLog();
     return mirror;
+  }
+
+  /** Throws when it has nothing yet. */
+  scrub(): Promise<ScrubProgress> {
+    if (this.log === null) throw new Error("nothing to scrub");
+    return scrub(this, this.log, (address, length) => this.session.readCopy(address, length));
   }
 
   create(hello: Hello): Log {

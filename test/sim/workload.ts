@@ -2,30 +2,36 @@
  * An application: one operation after the other on files of the root directory, and now and then an
  * fsync or fdatasync whose answer it does not wait for before it goes on.
  */
-import { latin1 } from "../../lib/bytes.ts";
+import { equalBytes, latin1 } from "../../lib/bytes.ts";
 import type { Prng } from "../../lib/prng.ts";
-import type { FileSystem } from "../../logfs/core/fs/filesystem.ts";
-import { type Caller, ROOT_INODE, type SyncLevel, type Vfs } from "../../logfs/core/vfs.ts";
+import { type Caller, ROOT_INODE, type SyncLevel } from "../../logfs/core/vfs.ts";
 import type { History, Model } from "./history.ts";
 import type { Life } from "./life.ts";
+import { readFile } from "./read-back.ts";
+import type { SimPrimary } from "./sites.ts";
 
 const ROOT: Caller = { uid: 0, gid: 0, groups: () => [] };
 const READ_WRITE = { read: true, write: true, append: false, truncate: false };
-const READ = { ...READ_WRITE, write: false };
 const MAX_FILES = 8;
+const MAX_SNAPSHOTS = 3;
 const MAX_FILE_BYTES = 20_000;
 
 export interface Target {
-  readonly fs: FileSystem;
-  readonly headSequence: () => number;
+  readonly primary: SimPrimary;
   readonly levels: { readonly data: SyncLevel; readonly full: SyncLevel };
+  /** An operation may fail so now (the disk is full, or damaged); then it has done nothing. */
+  readonly mayRefuse: (error: unknown) => boolean;
 }
 
 export class Workload {
+  /** Operations that were refused. */
+  refused = 0;
   private readonly life: Life;
   private readonly prng: Prng;
   private readonly history: History;
   private readonly pauseMicros: number;
+  /** The operation under way. */
+  private begun: number | null = null;
 
   constructor(life: Life, prng: Prng, history: History, pauseMicros: number) {
     this.life = life;
@@ -38,27 +44,82 @@ export class Workload {
   async run(target: Target): Promise<void> {
     for (;;) {
       await this.life.sleep(this.prng.below(2 * this.pauseMicros));
-      await this.step(target);
+      await this.step(target).catch((error: unknown) => this.handleFailure(target, error));
     }
   }
 
+  private handleFailure(target: Target, error: unknown): void {
+    if (!this.life.alive || !target.mayRefuse(error)) throw error;
+    this.refused++;
+    if (this.begun !== null) this.history.retract(this.begun);
+    this.begun = null;
+  }
+
   private async step(target: Target): Promise<void> {
-    const { prng, history } = this;
-    const { model } = history;
-    const names = [...model.keys()];
+    const { prng } = this;
+    const names = this.names();
     if (names.length === 0 || (names.length < MAX_FILES && prng.chance(0.1))) {
       await this.create(target, `f${prng.u32().toString(36)}`);
       return;
     }
     const name = prng.pick(names);
     const choice = prng.float();
-    if (choice < 0.7) await this.write(target, name);
-    else if (choice < 0.8) await this.truncate(target, name);
-    else if (choice < 0.9) await this.rename(target, name);
-    else await this.unlink(target, name);
+    if (choice < 0.62) await this.write(target, name);
+    else if (choice < 0.7) await this.truncate(target, name);
+    else if (choice < 0.78) await this.rename(target, name);
+    else if (choice < 0.86) await this.unlink(target, name);
+    else if (choice < 0.95) await this.read(target, name);
+    else await this.snapshot(target);
   }
 
-  private async create({ fs }: Target, name: string): Promise<void> {
+  /** Of files, not of snapshots. */
+  private names(): string[] {
+    return [...this.history.model.keys()].filter((name) => !name.startsWith("@"));
+  }
+
+  private async read({ primary: { fs } }: Target, name: string): Promise<void> {
+    const expected = this.content(name);
+    const { inode } = await fs.lookup(ROOT, ROOT_INODE, latin1(name));
+    const shown = await readFile(fs, inode);
+    if (!equalBytes(shown, expected)) throw new Error(`${name} is read wrong`);
+  }
+
+  private async snapshot({ primary }: Target): Promise<void> {
+    const { model } = this.history;
+    const taken = [...model.keys()].filter((key) => key.startsWith("@") && !key.includes("/"));
+    const roll = this.prng.float();
+    if (taken.length === 0 || (taken.length < MAX_SNAPSHOTS && roll < 0.5)) {
+      const snapshot = `s${this.prng.u32().toString(36)}`;
+      const kept = this.names().map(
+        (name) => [`@${snapshot}/${name}`, this.content(name)] as const,
+      );
+      const whole = [`@${snapshot}`, new Uint8Array(0)] as const;
+      await this.become([...model, whole, ...kept], () => primary.takeSnapshot(snapshot));
+      return;
+    }
+    const snapshot = this.prng.pick(taken);
+    const prefix = `${snapshot}/`;
+    if (roll < 0.85) {
+      const left = [...model].filter(([key]) => key !== snapshot && !key.startsWith(prefix));
+      await this.become(left, () => primary.removeSnapshot(snapshot.slice(1)));
+      return;
+    }
+    const kept = [...model].filter(([key]) => key.startsWith("@"));
+    const files = kept.filter(([key]) => key.startsWith(prefix));
+    const back = files.map(([key, bytes]) => [key.slice(prefix.length), bytes] as const);
+    await this.become([...kept, ...back], () => primary.rollBack(snapshot.slice(1)));
+  }
+
+  private async become(
+    next: readonly (readonly [string, Uint8Array])[],
+    act: () => Promise<unknown>,
+  ): Promise<void> {
+    const done = this.beginModel(new Map(next));
+    await act();
+    done();
+  }
+
+  private async create({ primary: { fs } }: Target, name: string): Promise<void> {
     const done = this.begin(name, new Uint8Array(0));
     const made = await fs.create(ROOT, ROOT_INODE, latin1(name), 0o644, true, READ_WRITE);
     done();
@@ -66,7 +127,8 @@ export class Workload {
   }
 
   private async write(target: Target, name: string): Promise<void> {
-    const { fs, headSequence, levels } = target;
+    const { primary, levels } = target;
+    const { fs, volume } = primary;
     const old = this.content(name);
     const offset = this.prng.chance(0.6) ? old.length : this.prng.below(old.length + 1);
     const length = Math.min(1 + this.prng.below(5000), MAX_FILE_BYTES - offset);
@@ -82,18 +144,19 @@ export class Workload {
     const operations = done();
     const request = this.prng.pick(["data", "full", null] as const);
     if (request !== null) {
-      const sequence = headSequence();
+      const sequence = volume.headSequence;
       const acknowledge = (): void =>
         this.history.acknowledge({ level: levels[request], operations, sequence });
       const fail = (): void => {
         this.history.failedSyncs++;
       };
-      Promise.resolve(fs.fsync(inode, request)).then(acknowledge, fail);
+      const ifAlive = (tell: () => void) => () => (this.life.alive ? tell() : undefined);
+      Promise.resolve(fs.fsync(inode, request)).then(ifAlive(acknowledge), ifAlive(fail));
     }
     await fs.release(handle);
   }
 
-  private async truncate({ fs }: Target, name: string): Promise<void> {
+  private async truncate({ primary: { fs } }: Target, name: string): Promise<void> {
     const old = this.content(name);
     const size = this.prng.below(MAX_FILE_BYTES);
     const cut = new Uint8Array(size);
@@ -104,23 +167,23 @@ export class Workload {
     done();
   }
 
-  private async rename({ fs }: Target, name: string): Promise<void> {
-    const to = this.prng.pick([...this.history.model.keys(), `g${this.prng.u32().toString(36)}`]);
+  private async rename({ primary: { fs } }: Target, name: string): Promise<void> {
+    const to = this.prng.pick([...this.names(), `g${this.prng.u32().toString(36)}`]);
     if (to === name) return;
     const next = new Map(this.history.model);
     next.set(to, this.content(name));
     next.delete(name);
-    const index = this.history.begin(next);
+    const done = this.beginModel(next);
     await fs.rename(ROOT, ROOT_INODE, latin1(name), ROOT_INODE, latin1(to), 0);
-    this.history.complete(index);
+    done();
   }
 
-  private async unlink({ fs }: Target, name: string): Promise<void> {
+  private async unlink({ primary: { fs } }: Target, name: string): Promise<void> {
     const next = new Map(this.history.model);
     next.delete(name);
-    const index = this.history.begin(next);
+    const done = this.beginModel(next);
     await fs.unlink(ROOT, ROOT_INODE, latin1(name));
-    this.history.complete(index);
+    done();
   }
 
   private content(name: string): Uint8Array {
@@ -131,34 +194,18 @@ export class Workload {
   private begin(name: string, content: Uint8Array): () => number {
     const next = new Map(this.history.model);
     next.set(name, content);
+    return this.beginModel(next);
+  }
+
+  private beginModel(next: Model): () => number {
+    // What a dead process goes on with reaches no disk, and nobody hears of it.
+    if (!this.life.alive) return () => 0;
     const index = this.history.begin(next);
+    this.begun = index;
     return () => {
-      this.history.complete(index);
+      this.begun = null;
+      if (this.life.alive) this.history.complete(index);
       return index;
     };
   }
-}
-
-/** Everything that a file system shows: what a checker compares with the history. */
-export async function readAll(fs: Vfs): Promise<Model> {
-  const found: { name: string; inode: number }[] = [];
-  await fs.readdir(ROOT, ROOT_INODE, 0, ({ name, inode }) => {
-    found.push({ name: String.fromCharCode(...name), inode });
-    return true;
-  });
-  const model = new Map<string, Uint8Array>();
-  for (const { name, inode } of found) {
-    const { size } = await fs.getattr(inode);
-    const handle = await fs.open(ROOT, inode, READ);
-    const whole = new Uint8Array(size);
-    let at = 0;
-    for (const piece of await fs.read(handle, 0, size)) {
-      whole.set(piece, at);
-      at += piece.length;
-    }
-    await fs.release(handle);
-    if (at !== size) throw new Error(`${name}: ${size} bytes promised, ${at} read`);
-    model.set(name, whole);
-  }
-  return model;
 }

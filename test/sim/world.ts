@@ -1,8 +1,9 @@
 /**
  * Two sites and a WAN in virtual time, and what befalls them: one seed, one history.
  *
- * A run: the application works on the primary while processes die, machines lose power, the network
- * breaks; at the end the primary is lost for good, the wire drains, and the mirror is promoted.
+ * A run: the application works on the primary, takes snapshots and goes back to them, while processes
+ * die, machines lose power, the network breaks, disks rot and fill up; at the end the primary is lost,
+ * the wire drains, and the mirror is promoted. Sometimes the old primary comes back.
  *
  * The checkers look from outside, at what applications were told (`history.ts`) and what file systems
  * show:
@@ -12,30 +13,46 @@
  * - after the loss of the site, the mirror has everything acknowledged at `remote`, and at `network`
  *   unless the network was broken or the mirror was down as well (SMFS Table 1);
  * - the promoted file system passes fsck;
+ * - what is damaged is refused with its place, or right; a scrub mends it from the other site;
+ * - what a full disk refuses has not happened;
+ * - an old primary that returns is fenced, and keeps what it has (`world-return.ts`);
  * - when everything is in order again, the mirror catches up.
  */
-import { IDEAL_LINK, type LinkSettings } from "../../netem/core/settings.ts";
-import { EmulatedPath } from "../../netem/core/path.ts";
-import { Prng } from "../../lib/prng.ts";
-import { checkVolume } from "../../logfs/core/fs/check.ts";
-import { FileSystem } from "../../logfs/core/fs/filesystem.ts";
-import type { SyncLevel } from "../../logfs/core/vfs.ts";
-import { VirtualClock } from "./clock.ts";
-import { SimulatedDisk } from "./disk.ts";
-import { History } from "./history.ts";
-import { Life } from "./life.ts";
-import { format, NoFileSystem, openWritable, SimMirror, SimPrimary } from "./sites.ts";
-import { readAll, Workload } from "./workload.ts";
+import { SmfsError } from "../../lib/errors.ts";
+import type { SimulatedDisk } from "./disk.ts";
+import { History, type Model } from "./history.ts";
+import type { Life } from "./life.ts";
+import { isDamage, type Shown } from "./read-back.ts";
+import { format, NoFileSystem, type SimMirror, type SimPrimary } from "./sites.ts";
+import {
+  DISK_BYTES,
+  type Ending,
+  expectIndex,
+  type Judgement,
+  type OpenedForReading,
+  type SiteName,
+  TwoSites,
+  Violation,
+} from "./two-sites.ts";
+import type { Workload } from "./workload.ts";
+import { OldPrimary } from "./world-return.ts";
+import { fill, objectionTo, rot } from "./world-rot.ts";
 
 const SECOND = 1_000_000;
 const YEAR = 365 * 86_400 * SECOND;
-const NETWORK_OVERHEAD_BYTES = 28;
-const DISK_BYTES = 256 * 2 ** 20;
 const FLICKERS = 3;
 const FLICKER_MICROS = 60_000;
 /** Longer than retries and time-outs of the transport and the mirror machines take together. */
 const REUNION_MICROS = 20 * SECOND;
+/** Longer than an operation that a full disk kept waiting takes, when there is room again. */
+const RECOVERY_MICROS = 5 * SECOND;
 const MIRROR = "the promoted mirror";
+
+export const FAULTS = [
+  ...["killPrimary", "powerPrimary", "killMirror", "powerMirror", "breakNetwork", "lossy"],
+  ...["failingDisk", "powerBoth", "flickerPrimary", "flickerMirror", "fullMirror", "calm"],
+  ...["clockJump", "fullPrimary", "rotPrimary", "rotMirror"],
+] as const;
 
 export interface RunSummary {
   readonly seed: number;
@@ -47,6 +64,12 @@ export interface RunSummary {
   readonly packetsLost: number;
   /** Segments dropped at both sites. */
   readonly dropped: number;
+  /** Segments that the primary's cleaner emptied. */
+  readonly cleaned: number;
+  /** Operations that a full or damaged disk refused. */
+  readonly refused: number;
+  /** Records and gaps that scrubs repaired. */
+  readonly repaired: number;
 }
 
 /** Numbers are given in order and never again. */
@@ -55,165 +78,154 @@ function droppedFrom(disk: SimulatedDisk): number {
   return (segments.at(-1)?.segment ?? 0) - segments.length;
 }
 
-class Violation extends Error {
-  override name = "Violation";
-}
-
 export class World {
-  readonly clock = new VirtualClock();
-  readonly history = new History();
-  private readonly prng: Prng;
+  private readonly sites: TwoSites;
+  private readonly history = new History();
   private readonly seed: number;
-  private readonly disks: { primary: SimulatedDisk; mirror: SimulatedDisk };
-  private readonly path: EmulatedPath<Uint8Array>;
-  private readonly levels: { data: SyncLevel; full: SyncLevel };
   private readonly faults: Record<string, number> = {};
+  private readonly counts = { cleaned: 0, refused: 0, repaired: 0 };
   private primary: SimPrimary | null = null;
   private mirror: SimMirror | null = null;
   private primaryLife: Life;
   private mirrorLife: Life;
-  private brokenUntil = 0;
+  private workload: Workload | null = null;
   private fullUntil = 0;
+  /** Operations of the primary may be refused for want of space until then. */
+  private scarceUntil = 0;
   /** When the network, or the mirror, was last out of order. */
   private lastBreak = -Infinity;
-  private failure: unknown = null;
   /** The primary's disk says no: its application may see errors until the machine starts again. */
   private diskIsFailing = false;
-  private readonly armedMicros = { aToB: Infinity, bToA: Infinity };
+  private readonly isDamaged = { primary: false, mirror: false };
 
   constructor(seed: number) {
     this.seed = seed;
-    this.prng = new Prng(seed);
-    this.primaryLife = new Life(this.clock);
-    this.mirrorLife = new Life(this.clock);
-    const disk = (): SimulatedDisk =>
-      new SimulatedDisk(this.clock.schedule, {
-        capacityBytes: DISK_BYTES,
-        syncMicros: this.prng.pick([200, 2000, 8000]),
-        writeMicros: this.prng.pick([20, 100]),
-      });
-    this.disks = { primary: disk(), mirror: disk() };
-    const settings = this.randomLink();
-    const paths = { aToB: settings, bToA: settings, seed, timeline: [] };
-    this.path = new EmulatedPath<Uint8Array>(paths, 0);
-    this.levels = this.prng.pick([
-      { data: "network", full: "remote" },
-      { data: "local", full: "network" },
-      { data: "network", full: "network" },
-    ] as const);
+    this.sites = new TwoSites(seed);
+    this.primaryLife = this.sites.newLife();
+    this.mirrorLife = this.sites.newLife();
   }
 
   async run(): Promise<RunSummary> {
-    await this.wait(format(this.disks.primary, this.primaryLife));
+    await this.sites.time.wait(format(this.sites.disks.primary, this.primaryLife));
     await this.startMirror();
     await this.startPrimary();
-    const events = 2 + this.prng.below(5);
+    const events = 2 + this.sites.prng.below(5);
     for (let i = 0; i < events; i++) {
-      await this.pass((0.2 + 2 * this.prng.float()) * SECOND);
+      await this.sites.time.pass((0.2 + 2 * this.sites.prng.float()) * SECOND);
       await this.disturb();
     }
-    await this.pass((0.2 + 3 * this.prng.float()) * SECOND);
+    await this.sites.time.pass((0.2 + 3 * this.sites.prng.float()) * SECOND);
     if (this.history.failedSyncs > 0) throw new Violation("a sync failed on a sound disk");
-    await this.loseTheSite();
-    const { aToB, bToA } = this.path.statistics;
+    const promoted = await this.loseTheSite();
+    if (promoted !== null && this.sites.prng.chance(0.5)) {
+      this.count("oldPrimaryReturns");
+      await new OldPrimary(this.sites, this.history, promoted).comeBack();
+    }
+    return this.summary();
+  }
+
+  private summary(): RunSummary {
+    const { seed, history, faults, counts } = this;
+    const { network, disks } = this.sites;
+    const { sent, lost } = network.packets;
     return {
-      seed: this.seed,
-      virtualSeconds: this.clock.nowMicros() / SECOND,
-      operations: this.history.operations,
-      acknowledged: this.history.acknowledged,
-      faults: this.faults,
-      packets: aToB.sent + bToA.sent,
-      packetsLost: aToB.lost + bToA.lost,
-      dropped: droppedFrom(this.disks.primary) + droppedFrom(this.disks.mirror),
+      seed,
+      virtualSeconds: this.sites.time.now / SECOND,
+      operations: history.operations,
+      acknowledged: history.acknowledged,
+      faults,
+      packets: sent,
+      packetsLost: lost,
+      dropped: droppedFrom(disks.primary) + droppedFrom(disks.mirror),
+      ...counts,
     };
+  }
+
+  private count(fault: string): void {
+    this.faults[fault] = (this.faults[fault] ?? 0) + 1;
   }
 
   // ---- what befalls them --------------------------------------------------------------------
 
-  private async disturb(): Promise<void> {
-    const fault = this.prng.pick([
-      ...["killPrimary", "powerPrimary", "killMirror", "powerMirror", "breakNetwork", "lossy"],
-      ...["failingDisk", "powerBoth", "flickerPrimary", "flickerMirror", "fullMirror", "calm"],
-      "clockJump",
-    ] as const);
-    this.faults[fault] = (this.faults[fault] ?? 0) + 1;
+  private disturb(): Promise<void> | void {
+    const { prng, network } = this.sites;
+    const fault = prng.pick(FAULTS);
+    this.count(fault);
     switch (fault) {
       case "killPrimary":
-        await this.restartPrimary("kill");
-        return;
+        return this.restartPrimary("kill");
       case "powerPrimary":
-        await this.restartPrimary("power");
-        return;
+        return this.restartPrimary("power");
       case "killMirror":
-        await this.restartMirror("kill");
-        return;
+        return this.restartMirror("kill");
       case "powerMirror":
-        await this.restartMirror("power");
-        return;
+        return this.restartMirror("power");
       case "failingDisk":
-        await this.failPrimaryDisk();
-        return;
+        return this.failPrimaryDisk();
       case "powerBoth":
-        this.stopPrimary("power");
-        await this.restartMirror("power");
-        await this.restartPrimary("power");
-        return;
+        return this.restartBoth();
       case "flickerPrimary":
-        for (let i = 0; i < FLICKERS; i++) {
-          await this.restartPrimary("power");
-          await this.pass(this.prng.below(FLICKER_MICROS));
-        }
-        return;
+        return this.flicker(() => this.restartPrimary("power"));
       case "flickerMirror":
-        for (let i = 0; i < FLICKERS; i++) {
-          await this.restartMirror("power");
-          await this.pass(this.prng.below(FLICKER_MICROS));
-        }
-        return;
+        return this.flicker(() => this.restartMirror("power"));
       case "fullMirror":
-        this.fillMirror((0.1 + 4 * this.prng.float()) * SECOND);
-        return;
+        return this.fillMirror((0.1 + 4 * prng.float()) * SECOND);
+      case "fullPrimary":
+        return this.fillPrimary((0.1 + 4 * prng.float()) * SECOND);
       case "clockJump":
-        this.jumpClock(this.prng.pick([this.primaryLife, this.mirrorLife]));
-        return;
+        return this.jumpClock(prng.pick([this.primaryLife, this.mirrorLife]));
       case "calm":
-        await this.expectReunion();
-        return;
+        return this.expectReunion();
       case "breakNetwork":
-        this.breakNetwork((0.1 + 12 * this.prng.float()) * SECOND);
+        network.break((0.1 + 12 * prng.float()) * SECOND);
+        this.lastBreak = network.brokenUntil;
         return;
       case "lossy":
-        this.path.apply(
-          "both",
-          { kind: "configure", changes: { loss: this.randomLoss() } },
-          this.now,
-        );
+        return network.changeLoss();
+      case "rotPrimary":
+        return this.rotAndScrub("primary");
+      case "rotMirror":
+        return this.rotAndScrub("mirror");
+    }
+  }
+
+  private async restartBoth(): Promise<void> {
+    this.stopPrimary("power");
+    await this.restartMirror("power");
+    await this.restartPrimary("power");
+  }
+
+  private async flicker(restart: () => Promise<void>): Promise<void> {
+    for (let i = 0; i < FLICKERS; i++) {
+      await restart();
+      await this.sites.time.pass(this.sites.prng.below(FLICKER_MICROS));
     }
   }
 
   /** Somebody sets a machine's wall clock; timers run on. Lasts until the machine starts again. */
   private jumpClock(life: Life): void {
-    const years = this.prng.pick([-20, -1, -0.001, 0.001, 1, 20]);
+    const years = this.sites.prng.pick([-20, -1, -0.001, 0.001, 1, 20]);
     life.wallErrorMicros = Math.round(years * YEAR);
   }
 
   private fillMirror(micros: number): void {
-    const disk = this.disks.mirror;
-    const { totalBytes, freeBytes } = disk.space();
-    disk.resize(totalBytes - freeBytes);
-    this.lastBreak = Math.max(this.lastBreak, this.now + micros);
-    this.fullUntil = Math.max(this.fullUntil, this.now + micros);
-    this.clock.schedule(micros, () => {
-      if (this.now >= this.fullUntil) disk.resize(DISK_BYTES);
+    const { disks, time } = this.sites;
+    fill(disks.mirror, 0);
+    this.lastBreak = Math.max(this.lastBreak, time.now + micros);
+    this.fullUntil = Math.max(this.fullUntil, time.now + micros);
+    time.clock.schedule(micros, () => {
+      if (time.now >= this.fullUntil) disks.mirror.resize(DISK_BYTES);
     });
   }
 
-  private breakNetwork(micros: number): void {
-    this.path.apply("both", { kind: "cut" }, this.now);
-    this.brokenUntil = Math.max(this.brokenUntil, this.now + micros);
-    this.lastBreak = this.brokenUntil;
-    this.clock.schedule(micros, () => {
-      if (this.now >= this.brokenUntil) this.path.apply("both", { kind: "restore" }, this.now);
+  /** Somebody else takes the space that was free. The application is refused, or waits for the cleaner. */
+  private fillPrimary(micros: number): void {
+    const { disks, time } = this.sites;
+    fill(disks.primary, this.sites.prng.pick([0, 50_000, 200_000]));
+    const fullUntil = time.now + micros;
+    this.scarceUntil = Math.max(this.scarceUntil, fullUntil + RECOVERY_MICROS);
+    time.clock.schedule(micros, () => {
+      if (time.now + RECOVERY_MICROS >= this.scarceUntil) disks.primary.resize(DISK_BYTES);
     });
   }
 
@@ -222,248 +234,189 @@ export class World {
    * device dropped is gone: the machine starts again as after a power loss.
    */
   private async failPrimaryDisk(): Promise<void> {
-    const { prng, disks } = this;
+    const { prng, disks } = this.sites;
     this.diskIsFailing = true;
     const message = "simulated disk: input/output error";
     const kind = prng.pick(["write", "short", "sync"] as const);
     if (kind === "sync") disks.primary.failNextSync(message);
     else if (kind === "write") disks.primary.failNextWrite({ kind: "error", message });
     else disks.primary.failNextWrite({ kind: "short", bytes: prng.below(200) });
-    await this.pass(prng.below(2 * SECOND));
+    await this.sites.time.pass(prng.below(2 * SECOND));
     await this.restartPrimary("power");
     this.diskIsFailing = false;
     this.history.failedSyncs = 0;
   }
 
-  private async restartPrimary(how: "kill" | "power"): Promise<void> {
+  /** Damage to what both sites have, met by the application, found and mended by a scrub. */
+  private async rotAndScrub(name: SiteName): Promise<void> {
+    const { sites } = this;
+    await this.expectReunion();
+    const site = name === "primary" ? this.primary : this.mirror;
+    const end = this.mirror?.log?.endAddress;
+    if (site === null || end === undefined) return;
+    this.isDamaged[name] = true;
+    rot(sites.disks[name], end, sites.prng);
+    // Of a mirror that is damaged when the site is lost.
+    if (name === "mirror" && sites.prng.chance(0.2)) return;
+    // Soon most of it would be dropped.
+    if (sites.prng.chance(0.4)) {
+      await sites.time.pass(sites.prng.below(SECOND));
+      await this.expectReunion();
+    }
+    await this.expectMended(site, sites.disks[name === "primary" ? "mirror" : "primary"]);
+    this.isDamaged[name] = false;
+    if (name === "mirror" && this.mirror?.volume?.failure != null) await this.restartMirror("kill");
+  }
+
+  private async expectMended(site: SimPrimary | SimMirror, other: SimulatedDisk): Promise<void> {
+    const first = await this.sites.time.wait(site.scrub());
+    const second = await this.sites.time.wait(site.scrub());
+    this.counts.repaired += first.repaired;
+    const objection = objectionTo(first, other) ?? objectionTo(second, other);
+    if (objection !== null) throw new Violation(objection);
+    if (second.repaired > 0) throw new Violation("a scrub repairs what another has repaired");
+  }
+
+  private async restartPrimary(how: Ending): Promise<void> {
     const { history } = this;
+    const { prng, disks } = this.sites;
     this.stopPrimary(how);
-    await this.pass(this.prng.pick([0, 10_000, this.prng.below(SECOND)]));
-    this.primaryLife = new Life(this.clock);
-    const { disks, primaryLife } = this;
-    const promised =
-      how === "kill" ? history.completed : history.promised(({ level }) => level !== "written");
-    const opened = await this.openForReading(disks.primary, primaryLife, false);
-    const index = await this.expectPrefix(opened, promised, `primary after ${how}`);
+    await this.sites.time.pass(prng.pick([0, 10_000, prng.below(SECOND)]));
+    const index = await this.sites.lookAt("primary", how, history);
     history.rewind(index);
-    primaryLife.alive = false;
-    disks.primary.killProcess(this.prng);
-    this.primaryLife = new Life(this.clock);
+    disks.primary.killProcess(prng);
+    disks.primary = disks.primary.successor();
     await this.startPrimary();
   }
 
-  private stopPrimary(how: "kill" | "power"): void {
+  private stopPrimary(how: Ending): void {
+    this.counts.cleaned += this.primary?.cleaner.counters.cleanedSegments ?? 0;
+    this.counts.refused += this.workload?.refused ?? 0;
+    this.workload = null;
     this.primaryLife.alive = false;
     this.primary = null;
-    if (how === "kill") this.disks.primary.killProcess(this.prng);
-    else this.disks.primary.crash(this.prng);
+    this.sites.stop("primary", how);
   }
 
-  private async restartMirror(how: "kill" | "power"): Promise<void> {
+  private async restartMirror(how: Ending): Promise<void> {
     this.mirrorLife.alive = false;
     this.mirror = null;
-    if (how === "kill") this.disks.mirror.killProcess(this.prng);
-    else this.disks.mirror.crash(this.prng);
-    await this.pass(this.prng.below(SECOND));
-    this.mirrorLife = new Life(this.clock);
+    this.sites.stop("mirror", how);
+    await this.sites.time.pass(this.sites.prng.below(SECOND));
     await this.startMirror();
-    this.lastBreak = Math.max(this.lastBreak, this.now);
+    this.lastBreak = Math.max(this.lastBreak, this.sites.time.now);
   }
 
-  /** The rolling disaster: the site dies for good, what is on the wire arrives, the mirror takes over. */
-  private async loseTheSite(): Promise<void> {
-    const { history, primary, disks } = this;
-    const broken = this.now < this.lastBreak + 10 * SECOND;
+  /**
+   * The rolling disaster: the site dies for good, what is on the wire arrives, the mirror takes over.
+   * Gives the history as of what it shows; null when it shows nothing, or damage.
+   */
+  private async loseTheSite(): Promise<History | null> {
+    const { history, primary } = this;
+    const { disks, prng } = this.sites;
+    const broken = this.sites.time.now < this.lastBreak + 10 * SECOND;
     const { safeSequence = 0, durableSequence = 0, state = "" } = primary?.session ?? {};
     // Disasters of the worst kind take the mirror's power, too: then only its disk counts.
-    const both = this.prng.chance(0.3);
+    const both = prng.chance(0.3);
     const safe = state === "streaming" && !broken && !both ? safeSequence : durableSequence;
     const promised = history.promised(
       ({ level, sequence }) =>
         level === "remote" || (level === "network" && sequence <= Math.max(safe, durableSequence)),
     );
     this.stopPrimary("power");
-    if (!both) await this.pass(3 * SECOND);
+    if (!both) await this.sites.time.pass(3 * SECOND);
     this.mirrorLife.alive = false;
     this.mirror = null;
-    if (both) disks.mirror.crash(this.prng);
-    else disks.mirror.killProcess(this.prng);
-    const life = new Life(this.clock);
+    this.sites.stop("mirror", both ? "power" : "kill");
     if (disks.mirror.list().length === 0) {
       if (promised > 0) throw new Violation(`${promised} operations promised, the mirror is empty`);
-      return;
-    }
-    const opened = await this.openForReading(disks.mirror, life, true).catch((error: unknown) => {
-      if (promised > 0 || !(error instanceof NoFileSystem)) throw error;
       return null;
-    });
-    if (opened === null) return;
-    await this.expectPrefix(opened, promised, MIRROR);
-    await this.expectClean(opened);
+    }
+    return this.takeOver(promised);
+  }
+
+  private async takeOver(promised: number): Promise<History | null> {
+    const { sites, history, isDamaged } = this;
+    const life = sites.newLife();
+    try {
+      const opened = await sites.openForReading(sites.disks.mirror, life, true);
+      if (isDamaged.mirror) return await this.expectRightOrRefused(opened, promised);
+      const shown = await sites.shownBy(opened);
+      expectIndex(history.findAtMirror(shown), promised, MIRROR);
+      await sites.expectClean(opened);
+      life.alive = false;
+      return new History(whole(shown));
+    } catch (error) {
+      if (promised === 0 && error instanceof NoFileSystem) return null;
+      // Of two copies one is lost and one damaged: it says so.
+      if (isDamaged.mirror && isDamage(error)) return null;
+      throw error;
+    }
   }
 
   // ---- the checkers -------------------------------------------------------------------------
 
   /** With everything in order the mirror follows again, has all that is older than a moment, and shows it. */
   private async expectReunion(): Promise<void> {
-    const inOrder = Math.max(this.now, this.brokenUntil, this.fullUntil);
+    const { time, network } = this.sites;
+    const inOrder = Math.max(time.now, network.brokenUntil, this.fullUntil, this.scarceUntil);
     for (;;) {
       const head = this.primary?.log.head.sequence ?? 0;
-      await this.pass(0.5 * SECOND);
+      await time.pass(0.5 * SECOND);
       const { state, reason, durableSequence = 0 } = this.primary?.session ?? {};
-      if (state === "streaming" && durableSequence >= head) return this.expectFollowing(head);
-      if (this.now < inOrder + REUNION_MICROS) continue;
-      const what = `${state} (${reason}), the mirror has ${durableSequence} of ${head}`;
+      const shown = this.shownSequence();
+      if (state === "streaming" && Math.min(durableSequence, shown) >= head) return;
+      if (time.now < inOrder + REUNION_MICROS) continue;
+      const what = `${state} (${reason}), the mirror has ${durableSequence} of ${head}, shows ${shown}`;
       throw new Violation(`the sites do not find together: ${what}`);
     }
   }
 
-  private expectFollowing(head: number): void {
+  /** What the mirror's file system shows; a damaged one may have come to a stop. */
+  private shownSequence(): number {
+    if (this.isDamaged.mirror) return Infinity;
     const { failure = null, headSequence = 0 } = this.mirror?.volume ?? {};
     if (failure !== null) throw new Violation(`the mirror's file system: ${failure.message}`);
-    if (headSequence < head) throw new Violation(`the mirror shows ${headSequence} of ${head}`);
+    return headSequence;
   }
 
-  private async expectPrefix(
-    { fs }: { fs: FileSystem },
-    promised: number,
-    who: string,
-  ): Promise<number> {
-    const found = await this.wait(readAll(fs));
-    const { history } = this;
-    const index = who === MIRROR ? history.findAtMirror(found) : history.find(found);
-    if (index < 0) throw new Violation(`${who} shows a state that never was`);
-    if (index < promised) {
-      throw new Violation(`${who} is at operation ${index}, ${promised} were acknowledged`);
-    }
-    return index;
+  private async expectRightOrRefused(opened: OpenedForReading, promised: number): Promise<null> {
+    const index = this.history.findDamagedAtMirror(await this.sites.shownBy(opened));
+    expectIndex(index, promised, "the damaged mirror");
+    return null;
   }
 
-  private async expectClean(opened: Awaited<ReturnType<World["openForReading"]>>): Promise<void> {
-    const { log, disk } = opened;
-    if (log.checkpoint === null) throw new Violation("no checkpoint");
-    const segments = disk.list();
-    const report = await this.wait(checkVolume(log, log.checkpoint, { segments, depth: "data" }));
-    if (report.errors > 0 || !report.complete) {
-      throw new Violation(`fsck: ${JSON.stringify(report.findings)}`);
-    }
-  }
-
-  private async openForReading(disk: SimulatedDisk, life: Life, promote: boolean) {
-    const opened = await this.wait(openWritable(disk, life, { follower: promote, promote }));
-    const fs = new FileSystem(opened.volume, { wait: () => undefined });
-    await this.wait(Promise.resolve(fs.finishPending()));
-    return { ...opened, fs, disk };
-  }
-
-  // ---- time and processes -------------------------------------------------------------------
-
-  private get now(): number {
-    return this.clock.nowMicros();
-  }
+  // ---- processes ----------------------------------------------------------------------------
 
   private async startPrimary(): Promise<void> {
-    const { disks, primaryLife, levels, prng, history } = this;
-    const sync = {
-      floor: "written",
-      dataSync: levels.data,
-      fsync: levels.full,
-      osync: "local",
-    } as const;
-    const send = (datagram: Uint8Array): void => this.transmit("aToB", datagram);
-    const primary = await this.wait(
-      SimPrimary.open(disks.primary, primaryLife, sync, prng.u32(), {}, send),
-    );
-    this.primary = primary;
-    const pauseMicros = prng.pick([2_000, 10_000, 40_000]);
-    const workload = new Workload(primaryLife, new Prng(prng.u32()), history, pauseMicros);
-    const headSequence = (): number => primary.volume.headSequence;
-    workload.run({ fs: primary.fs, headSequence, levels }).catch((error: unknown) => {
-      if (primaryLife.alive && !this.diskIsFailing) this.failure ??= error;
-    });
+    const { sites } = this;
+    this.primaryLife = sites.newLife();
+    this.primary = await sites.connectPrimary("primary", this.primaryLife, "mirrored");
+    this.workload = sites.startWorkload(this.primary, this.history, (error) => this.judge(error));
+  }
+
+  private judge(error: unknown): Judgement {
+    if (this.diskIsFailing) return "ignored";
+    if (this.isDamaged.primary && isDamage(error)) return "refused";
+    return isFull(error) && this.sites.time.now < this.scarceUntil ? "refused" : "failed";
   }
 
   private async startMirror(): Promise<void> {
-    const { disks, mirrorLife, prng } = this;
-    const send = (datagram: Uint8Array): void => this.transmit("bToA", datagram);
-    this.mirror = await this.wait(SimMirror.open(disks.mirror, mirrorLife, prng.u32(), {}, send));
+    this.mirrorLife = this.sites.newLife();
+    this.mirror = await this.sites.connectMirror("mirror", this.mirrorLife);
   }
+}
 
-  private transmit(direction: "aToB" | "bToA", datagram: Uint8Array): void {
-    this.path[direction].send(datagram, datagram.length + NETWORK_OVERHEAD_BYTES, this.now);
-    this.arm(direction);
+/** Nothing of it may have been refused. */
+function whole(shown: Shown): Model {
+  const model = new Map<string, Uint8Array>();
+  for (const [name, bytes] of shown) {
+    if (bytes === null) throw new Violation(`${name} was refused`);
+    model.set(name, bytes);
   }
+  return model;
+}
 
-  private arrive(direction: "aToB" | "bToA"): void {
-    this.armedMicros[direction] = Infinity;
-    const link = this.path[direction];
-    for (let packet = link.poll(this.now); packet !== null; packet = link.poll(this.now)) {
-      (direction === "aToB" ? this.mirror : this.primary)?.endpoint.receive(packet);
-    }
-    this.arm(direction);
-  }
-
-  /** One wake-up a direction: for the next packet that arrives. */
-  private arm(direction: "aToB" | "bToA"): void {
-    const at = this.path[direction].nextTimeoutMicros();
-    if (at >= this.armedMicros[direction]) return;
-    this.armedMicros[direction] = at;
-    this.clock.at(at, () => {
-      if (this.armedMicros[direction] === at) this.arrive(direction);
-    });
-  }
-
-  /** Lets virtual time pass; everything that is ready to run runs. */
-  private async pass(micros: number): Promise<void> {
-    const until = this.now + micros;
-    let over = false;
-    this.clock.at(until, () => {
-      over = true;
-    });
-    while (!over) await this.step();
-  }
-
-  private async wait<T>(answer: Promise<T>): Promise<T> {
-    let over = false;
-    const end = (): void => {
-      over = true;
-    };
-    answer.then(end, end);
-    for (let steps = 0; !over; steps++) {
-      if (steps > 2_000_000) throw new Violation("something waits for ever");
-      // Everything that does not need time comes first: the clock must not run ahead of a long chain.
-      await new Promise((resolve) => {
-        setImmediate(resolve);
-      });
-      if (!over) await this.step();
-    }
-    return answer;
-  }
-
-  private async step(): Promise<void> {
-    for (let turn = 0; turn < 6; turn++) await Promise.resolve();
-    if (this.failure !== null) throw this.failure;
-    if (this.primaryLife.alive) this.primary?.endpoint.drain();
-    if (this.mirrorLife.alive) this.mirror?.endpoint.drain();
-    this.clock.step();
-  }
-
-  private randomLoss(): LinkSettings["loss"] {
-    const share = this.prng.pick([0, 0.001, 0.005, 0.01]);
-    return this.prng.chance(0.7)
-      ? { kind: "independent", share }
-      : { kind: "bursts", share, meanPackets: 2 + this.prng.below(7) };
-  }
-
-  private randomLink(): LinkSettings {
-    return {
-      ...IDEAL_LINK,
-      delayMicros: this.prng.pick([1_000, 10_000, 50_000, 100_000]),
-      jitterMicros: this.prng.pick([0, 0, 2_000]),
-      rateBitsPerSecond: 1.2e9,
-      loss: this.randomLoss(),
-      reorderShare: this.prng.pick([0, 0, 0.01]),
-      duplicateShare: this.prng.pick([0, 0, 0.01]),
-    };
-  }
+function isFull(error: unknown): boolean {
+  return error instanceof SmfsError && error.code === "NO_SPACE";
 }
