@@ -187,27 +187,50 @@ class Receiver {
 
 function costOf({ name, parameters }: NamedCode, { timedPackets, seed }: ComparisonOptions): Cost {
   const sources = sourcesOf(LONG_PACKET_BYTES, seed);
-  const wire: { readonly id: number; readonly bytes: Uint8Array }[] = [];
-  send(parameters, sources, timedPackets, (id, bytes) => {
-    wire.push({ id, bytes: id < 0 ? bytes.slice() : bytes });
-  });
   const decodeMicros = (loss: Loss): number => {
-    const losses = new LossProcess(loss, new Prng(seed));
-    const arrived = wire.filter(() => !losses.next());
-    return microsPerPacket(timedPackets, () => decode(arrived));
+    const arrived = wireOf(parameters, sources, timedPackets, loss, seed);
+    return microsOf(() => decodeAll(arrived)) / timedPackets;
   };
   return {
     code: name,
-    encodeMicros: microsPerPacket(timedPackets, () => {
-      send(parameters, sources, timedPackets, () => {});
-    }),
+    encodeMicros: microsOf(() => encodeAll(parameters, sources, timedPackets)) / timedPackets,
     decodeMicrosWithoutLoss: decodeMicros({ kind: "independent", share: 0 }),
     decodeMicrosAtOnePercent: decodeMicros({ kind: "independent", share: 0.01 }),
     decodeMicrosInBursts: decodeMicros({ kind: "bursts", share: 0.01, meanPackets: 20 }),
   };
 }
 
-export function decode(wire: readonly { readonly id: number; readonly bytes: Uint8Array }[]): void {
+export interface WirePacket {
+  /** −1 for a repair. */
+  readonly id: number;
+  readonly bytes: Uint8Array;
+}
+
+/** What arrives of `packets` data packets and their repairs. */
+export function wireOf(
+  parameters: CodeParameters,
+  sources: readonly Uint8Array[],
+  packets: number,
+  loss: Loss,
+  seed: number,
+): WirePacket[] {
+  const losses = new LossProcess(loss, new Prng(seed));
+  const arrived: WirePacket[] = [];
+  send(parameters, sources, packets, (id, bytes) => {
+    if (!losses.next()) arrived.push({ id, bytes: id < 0 ? bytes.slice() : bytes });
+  });
+  return arrived;
+}
+
+export function encodeAll(
+  parameters: CodeParameters,
+  sources: readonly Uint8Array[],
+  packets: number,
+): void {
+  send(parameters, sources, packets, () => {});
+}
+
+export function decodeAll(wire: readonly WirePacket[]): void {
   const decoder = new ErasureDecoder();
   for (const { id, bytes } of wire) {
     if (id < 0) decoder.handleRepair(bytes);
@@ -218,8 +241,8 @@ export function decode(wire: readonly { readonly id: number; readonly bytes: Uin
 
 const ROUNDS = 4;
 
-/** Processor time, the best of some rounds: others may be busy on the same machine. */
-function microsPerPacket(packets: number, round: () => void): number {
+/** Processor time of a round, microseconds: the best of some, as others may be busy, too. */
+export function microsOf(round: () => void): number {
   let best = Infinity;
   for (let i = 0; i < ROUNDS; i++) {
     const before = process.cpuUsage();
@@ -227,7 +250,7 @@ function microsPerPacket(packets: number, round: () => void): number {
     const { user, system } = process.cpuUsage(before);
     best = Math.min(best, user + system);
   }
-  return best / packets;
+  return Math.max(1, best);
 }
 
 export function sourcesOf(packetBytes: number, seed: number): Uint8Array[] {

@@ -1,177 +1,148 @@
 /**
- * The erasure code alone: bytes of data per second through encoder and decoder, beside what this
- * machine copies and XORs in the same run, and what is left lost on several links.
+ * The erasure codes alone: layered interleaving at its default beside what this machine copies and
+ * XORs in the same run, and all codes at equal overhead side by side (`fec-comparison.ts`).
+ *
+ * Rates are bytes of data packets per second of processor time, so that they hold for one core
+ * however busy the machine is.
  */
-import { DEFAULT_CODE, type CodeParameters } from "../gateway/core/code.ts";
 import { Blocks } from "../gateway/core/blocks.ts";
-import { ErasureDecoder } from "../gateway/core/decoder.ts";
-import { ErasureEncoder } from "../gateway/core/encoder.ts";
-import { Prng } from "../lib/prng.ts";
-import { LossProcess } from "../netem/core/loss.ts";
-import type { Loss } from "../netem/core/settings.ts";
+import { DEFAULT_CODE } from "../gateway/core/code.ts";
+import { type Series, writeChart } from "./chart.ts";
+import {
+  CODES,
+  compare,
+  type ComparisonOptions,
+  type Outcome,
+  decodeAll,
+  encodeAll,
+  microsOf,
+  sourcesOf,
+  wireOf,
+} from "./fec-comparison.ts";
 
-export interface FecBenchOptions {
-  readonly parameters?: CodeParameters;
-  readonly packetBytes?: number;
-  /** Data packets in each measured round. */
-  readonly packets?: number;
-  readonly seed?: number;
+export interface FecBenchOptions extends ComparisonOptions {
+  /** Data packets in each measured round of the rates. */
+  readonly ratePackets: number;
 }
 
-interface Item {
-  /** −1 for a repair. */
-  readonly id: number;
-  readonly bytes: Uint8Array;
-}
+export const FULL: FecBenchOptions = {
+  packets: 400_000,
+  timedPackets: 16_384,
+  ratePackets: 65_536,
+  seed: 1,
+};
+/** For a test that the bench works; its figures mean nothing. */
+export const QUICK: FecBenchOptions = {
+  packets: 6_000,
+  timedPackets: 64,
+  ratePackets: 64,
+  seed: 1,
+};
 
-const ROUNDS = 5;
-/** Distinct packets, so that the source stays in the cache as a socket's buffers do. */
-const SOURCES = 64;
-const RESIDUAL_PACKETS = 100_000;
-const RESIDUAL_PACKET_BYTES = 16;
-const IDLE_MICROS = 1e9;
-
-const LINKS: readonly { readonly name: string; readonly loss: Loss }[] = [
-  { name: "independent 0.1 %", loss: { kind: "independent", share: 0.001 } },
-  { name: "independent 1 %", loss: { kind: "independent", share: 0.01 } },
-  { name: "independent 5 %", loss: { kind: "independent", share: 0.05 } },
-  { name: "bursts of 8, 1 %", loss: { kind: "bursts", share: 0.01, meanPackets: 8 } },
-  { name: "bursts of 32, 1 %", loss: { kind: "bursts", share: 0.01, meanPackets: 32 } },
+const PACKET_BYTES = 1400;
+/** What a chart on a logarithmic axis shows for nothing lost. */
+const LEAST_SHARE = 1e-5;
+/** Not all in one picture. */
+const CHARTED = [
+  "layered (1, 10, 100)",
+  "layered (1, 20, 200)",
+  "RLC W=64",
+  "RLC W=400",
+  "RLC W=400, density 2/16",
+  "RS (8, 3)",
+  "RS (8, 3) × 34",
+  "RS (128, 48)",
 ];
 
-/** Rates are bytes of data packets per second, the best of five rounds. */
-export function run(options: FecBenchOptions = {}) {
-  const { parameters = DEFAULT_CODE, packetBytes = 1400, packets = 16_384, seed = 1 } = options;
-  const sources = sourcesOf(packetBytes, seed);
-  const clean = encode(parameters, sources, packets);
-  const lossy = lose(clean, { kind: "independent", share: 0.01 }, seed).arrived;
-  const layers = parameters.kind === "layered" ? parameters.interleave.length : 1;
-  const rates = bestRates(packets * packetBytes, {
-    copy: () => copyAll(sources, packets),
-    xorIntoEveryLayer: () => xorAll(sources, packets, layers),
-    encoder: () => pushAll(parameters, sources, packets, () => {}),
-    decoderWithoutLoss: () => decode(clean),
-    decoderAtOnePercentLoss: () => decode(lossy),
-  });
+type Result = ReturnType<typeof run>;
+
+export function run(options: FecBenchOptions) {
   return {
-    parameters,
-    packetBytes,
-    bytesPerSecond: rates,
-    encoderToXorRatio: rates.encoder / rates.xorIntoEveryLayer,
-    residual: LINKS.map((link) => residualOf(parameters, link, seed)),
+    parameters: DEFAULT_CODE,
+    packetBytes: PACKET_BYTES,
+    bytesPerSecond: ratesOf(options),
+    ...compare(CODES, options),
   };
 }
 
-function sourcesOf(packetBytes: number, seed: number): Uint8Array[] {
-  const prng = new Prng(seed);
-  return Array.from({ length: SOURCES }, () => prng.fill(new Uint8Array(packetBytes)));
-}
-
-/** Bytes per second of each, its best round. They take turns, so that noise meets all alike. */
-function bestRates<Name extends string>(
-  bytes: number,
-  rounds: Record<Name, () => void>,
-): Record<Name, number> {
-  const names = Object.keys(rounds) as Name[];
-  const best = Object.fromEntries(names.map((name) => [name, 0])) as Record<Name, number>;
-  for (let i = 0; i < ROUNDS; i++) {
-    for (const name of names) best[name] = Math.max(best[name], bytes / secondsOf(rounds[name]));
-  }
-  return best;
-}
-
-function secondsOf(round: () => void): number {
-  const start = process.hrtime.bigint();
-  round();
-  return Number(process.hrtime.bigint() - start) / 1e9;
+function ratesOf({ ratePackets, seed }: FecBenchOptions) {
+  const sources = sourcesOf(PACKET_BYTES, seed);
+  const clean = wireOf(DEFAULT_CODE, sources, ratePackets, { kind: "independent", share: 0 }, seed);
+  const lossy = wireOf(
+    DEFAULT_CODE,
+    sources,
+    ratePackets,
+    { kind: "independent", share: 0.01 },
+    seed,
+  );
+  const rate = (round: () => void): number => (PACKET_BYTES * ratePackets * 1e6) / microsOf(round);
+  return {
+    copy: rate(() => copyAll(sources, ratePackets)),
+    xorIntoEveryLayer: rate(() => xorAll(sources, ratePackets, DEFAULT_CODE.interleave.length)),
+    encoder: rate(() => encodeAll(DEFAULT_CODE, sources, ratePackets)),
+    decoderWithoutLoss: rate(() => decodeAll(clean)),
+    decoderAtOnePercentLoss: rate(() => decodeAll(lossy)),
+  };
 }
 
 function copyAll(sources: readonly Uint8Array[], packets: number): void {
-  const store = new Blocks(SOURCES);
+  const store = new Blocks(sources.length);
   for (let n = 0; n < packets; n++) {
-    store.storePacket(n % SOURCES, sources[n % SOURCES] as Uint8Array);
+    store.storePacket(n % sources.length, sources[n % sources.length] as Uint8Array);
   }
 }
 
 /** The ceiling of the encoder: every packet XORed into one block per layer, and nothing else. */
 function xorAll(sources: readonly Uint8Array[], packets: number, layers: number): void {
-  const store = new Blocks(2 * SOURCES);
+  const { length } = sources;
+  const store = new Blocks(2 * length);
   for (const [index, source] of sources.entries()) store.storePacket(index, source);
   for (let n = 0; n < packets; n++) {
-    const bytes = store.symbolBytes(n % SOURCES);
+    const bytes = store.symbolBytes(n % length);
     for (let layer = 0; layer < layers; layer++) {
-      store.xor(SOURCES + ((n * (layer + 1)) % SOURCES), n % SOURCES, bytes);
+      store.xor(length + ((n * (layer + 1)) % length), n % length, bytes);
     }
   }
 }
 
-function pushAll(
-  parameters: CodeParameters,
-  sources: readonly Uint8Array[],
-  packets: number,
-  onRepair: (id: number, repair: Uint8Array) => void,
-): void {
-  const encoder = new ErasureEncoder({ parameters, idleMicros: IDLE_MICROS });
-  const out = new Uint8Array(encoder.repairBytes(sources[0]?.length ?? 0));
-  for (let id = 0; id < packets; id++) {
-    encoder.push(id, sources[id % SOURCES] as Uint8Array, id);
-    for (let n = encoder.poll(out, id); n > 0; n = encoder.poll(out, id)) {
-      onRepair(id, out.subarray(0, n));
+/** Four charts whose files begin with `prefix`. */
+export function draw(prefix: string, { outcomes }: Result): void {
+  const kinds = {
+    independent: { title: "independent loss", x: "data and repair packets lost, per cent" },
+    bursts: { title: "bursts, 1 % lost on average", x: "mean length of a burst, packets" },
+  } as const;
+  const measures = {
+    residual: {
+      title: "Share of lost packets that is not rebuilt",
+      y: `share; ${LEAST_SHARE} stands for none`,
+      of: (outcome: Outcome) => Math.max(LEAST_SHARE, outcome.notRebuiltShare),
+    },
+    delay: {
+      title: "99th percentile of the delay until a lost packet is rebuilt",
+      y: "data packets",
+      of: (outcome: Outcome) => Math.max(1, outcome.p99Delay),
+    },
+  } as const;
+  for (const kind of ["independent", "bursts"] as const) {
+    for (const measure of ["residual", "delay"] as const) {
+      const { title, y, of } = measures[measure];
+      writeChart(`${prefix}-${measure}-${kind}.svg`, {
+        title: `${title}: ${kinds[kind].title}`,
+        x: { name: kinds[kind].x, scale: "log" },
+        y: { name: y, scale: "log" },
+        series: seriesOf(outcomes, kind, of),
+      });
     }
   }
 }
 
-/** The wire in order: each data packet, then the repairs that were due behind it. */
-function encode(
-  parameters: CodeParameters,
-  sources: readonly Uint8Array[],
-  packets: number,
-): Item[] {
-  const wire: Item[] = [];
-  const addDataThrough = (id: number): void => {
-    for (let next = wire.findLast((item) => item.id >= 0)?.id ?? -1; next < id; ) {
-      next++;
-      wire.push({ id: next, bytes: sources[next % SOURCES] as Uint8Array });
-    }
-  };
-  pushAll(parameters, sources, packets, (id, repair) => {
-    addDataThrough(id);
-    wire.push({ id: -1, bytes: repair.slice() });
+function seriesOf(
+  outcomes: readonly Outcome[],
+  kind: Outcome["kind"],
+  of: (outcome: Outcome) => number,
+): Series[] {
+  return CHARTED.map((name) => {
+    const own = outcomes.filter((outcome) => outcome.code === name && outcome.kind === kind);
+    return { name, points: own.map((outcome) => [outcome.x, of(outcome)] as const) };
   });
-  addDataThrough(packets - 1);
-  return wire;
-}
-
-function lose(wire: readonly Item[], loss: Loss, seed: number): { arrived: Item[]; lost: number } {
-  const losses = new LossProcess(loss, new Prng(seed));
-  const arrived = wire.filter(() => !losses.next());
-  const data = (items: readonly Item[]) => items.filter((item) => item.id >= 0).length;
-  return { arrived, lost: data(wire) - data(arrived) };
-}
-
-/** Data packets that were rebuilt. */
-function decode(wire: readonly Item[]): number {
-  const decoder = new ErasureDecoder();
-  for (const { id, bytes } of wire) {
-    if (id < 0) decoder.handleRepair(bytes);
-    else decoder.handleData(id, bytes);
-    while (decoder.pollRebuilt() !== null);
-  }
-  return decoder.statistics.rebuilt;
-}
-
-function residualOf(
-  parameters: CodeParameters,
-  { name, loss }: (typeof LINKS)[number],
-  seed: number,
-) {
-  const sources = sourcesOf(RESIDUAL_PACKET_BYTES, seed);
-  const { arrived, lost } = lose(encode(parameters, sources, RESIDUAL_PACKETS), loss, seed);
-  const rebuilt = decode(arrived);
-  return {
-    link: name,
-    lostPackets: lost,
-    rebuiltPackets: rebuilt,
-    notRebuiltShare: 1 - rebuilt / lost,
-  };
 }

@@ -141,11 +141,15 @@ program
 
 program
   .command("fec")
-  .description("encoder and decoder, beside copying and XOR")
+  .description("erasure codes at equal overhead: residual loss, delay and processor time")
+  .option("--charts <prefix>", "write charts to files that begin so")
+  .option("--quick", "a few packets of each")
   .option("--json", "one JSON object")
-  .action(async ({ json }: { json?: true }) => {
-    const { run } = await import("./fec.ts");
-    report(run(), json);
+  .action(async ({ charts, quick, json }: { charts?: string; quick?: true; json?: true }) => {
+    const { draw, FULL, QUICK, run } = await import("./fec.ts");
+    const result = run(quick ? QUICK : FULL);
+    if (charts !== undefined) draw(charts, result);
+    report(result, json);
   });
 
 interface CleanerFlags {
