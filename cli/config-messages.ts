@@ -2,7 +2,7 @@
 import type { TomlTable } from "smol-toml";
 import type { z } from "zod";
 import type { ConfigSource, Problem } from "./config-flags.ts";
-import { type Key, SECTIONS } from "./config-table.ts";
+import { type Key, SECTIONS, tableOf } from "./config-table.ts";
 
 /** Characters of a wrong value that a message repeats. */
 const MOST_QUOTED = 80;
@@ -26,7 +26,7 @@ export function describeIssue(issue: Issue, raw: TomlTable, source: ConfigSource
 }
 
 function describeValue(issue: Issue, section: string, key: string, raw: TomlTable): string {
-  const form = TABLES[section]?.[key]?.form ?? "something else";
+  const form = tableOf(section)?.[key]?.form ?? "something else";
   const wish = issue.code === "custom" ? issue.message : `must be ${form}`;
   const value = (raw[section] as TomlTable)[key];
   return `${wish}, not ${JSON.stringify(value).slice(0, MOST_QUOTED)}`;
@@ -36,7 +36,7 @@ function describeUnknown(section: string | undefined, name: string, source: Conf
   if (section === undefined) return describeUnknownSection(name, source);
   const home = Object.keys(TABLES).find((each) => Object.hasOwn(TABLES[each] ?? {}, name));
   if (home !== undefined) return source.problem([section, name], `belongs in [${home}]`);
-  const advice = adviceFor(name, Object.keys(TABLES[section] ?? {}));
+  const advice = adviceFor(name, Object.keys(tableOf(section) ?? {}));
   return source.problem([section, name], `there is no such key; ${advice}`);
 }
 

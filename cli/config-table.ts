@@ -5,6 +5,7 @@
 import { z } from "zod";
 import { MAX_DATAGRAM_BYTES, MIN_DATAGRAM_BYTES } from "../gateway/core/config.ts";
 import { MAX_GROUP, MAX_LAYERS, MAX_SPAN } from "../gateway/core/parameters.ts";
+import { MAX_PREFIXES, parsePrefix } from "../gateway/core/prefixes.ts";
 import { SmfsError } from "../lib/errors.ts";
 import { parseDuration, parseRate, parseShare, parseSize } from "../lib/units.ts";
 import { SYNC_LEVELS } from "../logfs/core/vfs.ts";
@@ -220,7 +221,109 @@ export const LOG = {
   file: optional(path, pathForm, "where to; without it, standard error"),
 };
 
-export const SECTIONS = { store: STORE, mount: MOUNT, mirror: MIRROR, status: STATUS, log: LOG };
+const modes = choice(["tunnel", "transparent"]);
+
+const interfaceForm = 'the name of a network interface, at most 15 characters, such as "smfs0"';
+const interfaceName = z.string().regex(/^[\w.:-]{1,15}$/);
+
+const prefixForm = 'a list of addresses with their bits such as ["10.2.0.0/16", "fd00:2::/48"]';
+const prefixes = z.array(z.string().refine(isPrefix)).max(MAX_PREFIXES);
+
+function isPrefix(text: string): boolean {
+  return valueOf((each) => parsePrefix(each).bits, text) !== null;
+}
+
+const windowForm = "a power of two from 1024 to 65536";
+const windowPackets = z
+  .int()
+  .refine((n) => n >= 1024 && n <= 65_536 && Number.isInteger(Math.log2(n)));
+
+export const GATEWAY = {
+  mode: withDefault(
+    modes.schema,
+    modes.form,
+    "tunnel",
+    "tunnel: packets go through a TUN device, sealed; transparent: they go as they are, and only repairs are added",
+  ),
+  interface: withDefault(
+    interfaceName,
+    interfaceForm,
+    "smfs0",
+    "of the TUN device that is made; in transparent mode, the interface towards the WAN",
+  ),
+  addresses: withDefault(prefixes, prefixForm, [], "of the TUN device"),
+  routes: withDefault(
+    flag,
+    flagForm,
+    true,
+    "route the peers' prefixes into the TUN device; in transparent mode, lower the MTU of their routes to what can be protected",
+  ),
+  clamp_mss: withDefault(
+    flag,
+    flagForm,
+    true,
+    "lower the MSS in passing SYNs to what the tunnel carries",
+  ),
+  offload: withDefault(
+    flag,
+    flagForm,
+    true,
+    "exchange TCP packets of up to 64 KB with the kernel (TUN device)",
+  ),
+  window: withDefault(
+    windowPackets,
+    windowForm,
+    4096,
+    "packets kept from each peer to rebuild others with (transparent mode)",
+  ),
+  control: withDefault(path, pathForm, "/run/smfs/gateway.sock", "Unix socket for commands"),
+  flows: withDefault(
+    path,
+    pathForm,
+    "/run/smfs/flows.sock",
+    "Unix socket for subscribers to flows",
+  ),
+};
+
+export const PEER = {
+  listen: optional(address, addressForm, "wait here for the peer (this or peer)"),
+  peer: optional(address, addressForm, "call the peer (this or listen)"),
+  key_file: optional(path, pathForm, "file with the key that both sides share; needed"),
+  prefixes: withDefault(
+    prefixes,
+    prefixForm,
+    [],
+    "of the peer's site: what goes there, and may come",
+  ),
+  rate: MIRROR.rate,
+  target_risk: MIRROR.target_risk,
+  code: MIRROR.code,
+  datagram: MIRROR.datagram,
+  hold: withDefault(
+    duration("0ms", "1s"),
+    durationForm,
+    "50ms",
+    "how long a TCP packet may wait for one before it that was lost and may be rebuilt; 0ms: not at all",
+  ),
+};
+
+export const SECTIONS = {
+  store: STORE,
+  mount: MOUNT,
+  mirror: MIRROR,
+  status: STATUS,
+  log: LOG,
+  gateway: GATEWAY,
+  "peer.NAME": PEER,
+};
+
+/** Keys of a section; each peer has a section of its own. */
+export function tableOf(section: string): Readonly<Record<string, Key>> | undefined {
+  const name = section.startsWith(PEER_SECTION) ? "peer.NAME" : section;
+  return (SECTIONS as Readonly<Record<string, Readonly<Record<string, Key>>>>)[name];
+}
+
+export const PEER_SECTION = "peer.";
 
 export const SECTION_DOCS: Readonly<Record<keyof typeof SECTIONS, string>> = {
   store: "The log and its segments on this machine.",
@@ -228,4 +331,7 @@ export const SECTION_DOCS: Readonly<Record<keyof typeof SECTIONS, string>> = {
   mirror: "The other site. Without this section nothing is mirrored.",
   status: "The status page.",
   log: "What the process says of itself.",
+  gateway: "The appliance between two sites (`smfs gateway`).",
+  "peer.NAME":
+    "Another site of the appliance, under a name of your choice. One section for each; `[status]` and `[log]` are the process's.",
 };

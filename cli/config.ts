@@ -72,12 +72,15 @@ const DOCUMENT = z.strictObject({
   mirror: section(MIRROR).optional(),
   status: section(STATUS).prefault({}),
   log: section(LOG).prefault({}),
+  // Of the appliance (gateway/config.ts): one file may describe both.
+  gateway: z.unknown().optional(),
+  peer: z.unknown().optional(),
 });
 type Document = z.output<typeof DOCUMENT>;
 
 type Schemas<T> = { -readonly [K in keyof T]: T[K] extends { schema: infer S } ? S : never };
 
-function section<T extends Record<string, { schema: z.ZodType }>>(table: T) {
+export function section<T extends Record<string, { schema: z.ZodType }>>(table: T) {
   const schemas = Object.entries(table).map(([name, { schema }]) => [name, schema]);
   return z.strictObject(Object.fromEntries(schemas) as Schemas<T>);
 }
@@ -100,7 +103,7 @@ export function configFrom(flags: FlagValues, store?: string, directory?: string
   return check(document, new ConfigSource(name, text, flagOf));
 }
 
-function readText(path: string): string {
+export function readText(path: string): string {
   try {
     return readFileSync(path, "utf8");
   } catch (error) {
@@ -108,7 +111,7 @@ function readText(path: string): string {
   }
 }
 
-function parseToml(text: string, name: string): TomlTable {
+export function parseToml(text: string, name: string): TomlTable {
   try {
     return parse(text);
   } catch (error) {
@@ -132,7 +135,7 @@ function check(raw: TomlTable, source: ConfigSource): Config {
   return plain(result.data);
 }
 
-function failure(problems: readonly Problem[]): SmfsError {
+export function failure(problems: readonly Problem[]): SmfsError {
   const isUsage = problems.every(({ isFlag }) => isFlag);
   // Two issues inside one value read the same.
   const lines = new Set(problems.map(({ place, message }) => `${place}: ${message}`));
@@ -168,7 +171,7 @@ function contradictions({ store, mirror, status }: Document, source: ConfigSourc
   return problems;
 }
 
-function isLoopback(address: string): boolean {
+export function isLoopback(address: string): boolean {
   return /^(127\.\d+\.\d+\.\d+|\[::1\]|localhost):\d+$/.test(address);
 }
 

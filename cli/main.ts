@@ -21,6 +21,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   fsck: async () => (await import("./fsck.ts")).fsckCommand(),
   scrub: async () => (await import("./scrub.ts")).scrubCommand(),
   debug: async () => (await import("./debug.ts")).debugCommand(),
+  gateway: async () => (await import("./gateway/command.ts")).gatewayCommand(),
   netem: async () => (await import("./netem/command.ts")).netemCommand(),
 };
 

@@ -12,7 +12,7 @@
 import type { IpPacket } from "./ip.ts";
 import { TCP } from "./ip.ts";
 import { readU32 } from "./network-order.ts";
-import { MAX_LAYERS } from "./repair.ts";
+import { MAX_LAYERS } from "./parameters.ts";
 
 /** Levels of protection: the data has left (0), and repairs of 1 to MAX_LAYERS layers have. */
 export const LEVELS = MAX_LAYERS + 1;

@@ -40,12 +40,10 @@ export class Flows {
   private readonly table: FlowTable;
   private readonly key = new Uint8Array(FLOW_KEY_BYTES);
   private readonly idleMicros: number;
-  private readonly mask: number;
-  private readonly slots: Int32Array;
-  private readonly numbers: Float64Array;
-  private readonly offsets: Float64Array;
-  /** Ids below have been noted; per level, ids below are covered. Ids are unwrapped here. */
-  private endId = 0;
+  /** Packets that passed and have no id yet, by token; and those that have, by id. */
+  private readonly tokens: Entries;
+  private ids: Entries;
+  /** Per level: ids below are covered. Ids are unwrapped here. */
   private readonly coveredEnd = new Float64Array(LEVELS);
   private readonly isChanged: Uint8Array;
   private readonly changed: Int32Array;
@@ -60,10 +58,8 @@ export class Flows {
       this.statistics.evicted++;
       this.tellEnd(slot, "evicted");
     });
-    this.mask = windowPackets - 1;
-    this.slots = new Int32Array(windowPackets).fill(NO_FLOW);
-    this.numbers = new Float64Array(windowPackets);
-    this.offsets = new Float64Array(windowPackets);
+    this.tokens = new Entries(windowPackets);
+    this.ids = new Entries(windowPackets);
     this.isChanged = new Uint8Array(capacity);
     this.changed = new Int32Array(capacity);
   }
@@ -73,28 +69,39 @@ export class Flows {
     return this.table.size;
   }
 
-  /** A packet left with the code's `id` (32 bits; ids only grow, they may skip). */
-  noteSent(packet: IpPacket, id: number, nowMicros: number): void {
+  /** What `notePassed` gives next: for callers who must say it before they know. */
+  get nextToken(): number {
+    return this.tokens.end;
+  }
+
+  /** A packet passed; the token names it until it has its id. At most `windowPackets` wait. */
+  notePassed(packet: IpPacket, nowMicros: number): number {
     const slot = packet.isTcp ? this.follow(packet, nowMicros) : NO_FLOW;
+    const token = this.tokens.end++;
+    if (slot === NO_FLOW) this.tokens.clear(token);
+    else this.tokens.set(token, slot, this.table.flowOf(slot));
+    return token;
+  }
+
+  /** It left with the code's `id` (32 bits; ids only grow, they may skip). */
+  noteSent(id: number, token: number): void {
     const unwrapped = this.unwrap(id);
-    this.clearSkipped(unwrapped);
-    const at = unwrapped & this.mask;
-    this.slots[at] = slot;
-    if (slot === NO_FLOW) return;
-    const flow = this.table.flowOf(slot);
-    this.numbers[at] = flow.number;
-    this.offsets[at] = flow.passedOffset;
+    const { ids } = this;
+    // Ids that were given to something else leave no old entries behind.
+    const from = Math.max(ids.end, unwrapped - ids.mask);
+    for (let skipped = from; skipped < unwrapped; skipped++) ids.clear(skipped);
+    ids.end = Math.max(ids.end, unwrapped + 1);
+    ids.copy(unwrapped, this.tokens, token);
+  }
+
+  /** Ids begin at 0 again: the association has a new session. What was covered stays so. */
+  restartIds(): void {
+    this.ids = new Entries(this.ids.mask + 1);
+    this.coveredEnd.fill(0);
   }
 
   private unwrap(id: number): number {
-    return this.endId + ((id - this.endId) | 0);
-  }
-
-  /** Ids that were given to something else leave no old entries behind. */
-  private clearSkipped(id: number): void {
-    const from = Math.max(this.endId, id - this.mask);
-    for (let skipped = from; skipped < id; skipped++) this.slots[skipped & this.mask] = NO_FLOW;
-    this.endId = Math.max(this.endId, id + 1);
+    return this.ids.end + ((id - this.ids.end) | 0);
   }
 
   /** Slot of the packet's flow, which is begun when this packet begins it. */
@@ -162,22 +169,22 @@ export class Flows {
 
   /** All ids below `endId` (32 bits) are covered at `level`: 0 left, else layers of repairs. */
   noteCovered(level: number, endId: number): void {
-    const end = Math.min(this.unwrap(endId), this.endId);
+    const { end: sentEnd, mask } = this.ids;
+    const end = Math.min(this.unwrap(endId), sentEnd);
     const before = this.coveredEnd[level] ?? 0;
-    if (end <= before) return;
+    if (level >= LEVELS || end <= before) return;
     this.coveredEnd[level] = end;
-    for (let id = Math.max(before, this.endId - this.mask - 1); id < end; id++) {
-      this.cover(level, id & this.mask);
-    }
+    for (let id = Math.max(before, sentEnd - mask - 1); id < end; id++) this.cover(level, id);
   }
 
-  private cover(level: number, at: number): void {
-    const slot = this.slots[at] ?? NO_FLOW;
+  private cover(level: number, id: number): void {
+    const { ids } = this;
+    const slot = ids.slotOf(id);
     if (slot === NO_FLOW) return;
     const flow = this.table.flowOf(slot);
-    const offset = this.offsets[at] ?? 0;
+    const offset = ids.offsetOf(id);
     // The slot may have gone to another flow since.
-    if (flow.number !== this.numbers[at] || offset <= (flow.covered[level] ?? 0)) return;
+    if (flow.number !== ids.numberOf(id) || offset <= (flow.covered[level] ?? 0)) return;
     flow.covered[level] = offset;
     this.markChanged(slot);
   }
@@ -223,5 +230,50 @@ export class Flows {
     for (let slot = 0; slot < this.table.capacity; slot++) {
       if (this.table.isUsed(slot)) take(this.table.flowOf(slot), this.table.keyOf(slot));
     }
+  }
+}
+
+/** A ring: of each recent packet its flow, and the offset below which all had passed with it. */
+class Entries {
+  readonly mask: number;
+  /** Entries below were given out. */
+  end = 0;
+  private readonly slots: Int32Array;
+  private readonly numbers: Float64Array;
+  private readonly offsets: Float64Array;
+
+  constructor(count: number) {
+    this.mask = count - 1;
+    this.slots = new Int32Array(count).fill(NO_FLOW);
+    this.numbers = new Float64Array(count);
+    this.offsets = new Float64Array(count);
+  }
+
+  clear(at: number): void {
+    this.slots[at & this.mask] = NO_FLOW;
+  }
+
+  set(at: number, slot: number, flow: Flow): void {
+    this.slots[at & this.mask] = slot;
+    this.numbers[at & this.mask] = flow.number;
+    this.offsets[at & this.mask] = flow.passedOffset;
+  }
+
+  copy(at: number, from: Entries, fromAt: number): void {
+    this.slots[at & this.mask] = from.slotOf(fromAt);
+    this.numbers[at & this.mask] = from.numberOf(fromAt);
+    this.offsets[at & this.mask] = from.offsetOf(fromAt);
+  }
+
+  slotOf(at: number): number {
+    return this.slots[at & this.mask] ?? NO_FLOW;
+  }
+
+  numberOf(at: number): number {
+    return this.numbers[at & this.mask] ?? 0;
+  }
+
+  offsetOf(at: number): number {
+    return this.offsets[at & this.mask] ?? 0;
   }
 }

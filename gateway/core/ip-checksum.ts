@@ -80,3 +80,10 @@ export function updateChecksum(
 function swapBytes(word: number): number {
   return ((word & 0xff) << 8) | (word >> 8);
 }
+
+/** Finishes an undone checksum: what belongs into the field of `packet`, where its sum stands now. */
+export function sumTransport({ bytes, transportAt, length }: IpPacket): number {
+  const sum = checksum(bytes, transportAt, length - transportAt);
+  // RFC 768: a UDP checksum of zero says that there is none; both are zero in one's complement.
+  return sum === 0 ? 0xffff : sum;
+}

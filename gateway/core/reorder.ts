@@ -22,7 +22,7 @@ export interface ReorderOptions {
   /** Ids after which no repair of a packet comes any more. */
   readonly horizonPackets: number;
   /** Gets each packet; valid during the call only. */
-  deliver(packet: Uint8Array): void;
+  readonly deliver: (packet: Uint8Array) => void;
 }
 
 const MISSING = 0;

@@ -35,7 +35,8 @@ class World {
   }
 
   send(segment: Partial<Segment>, payloadBytes = 0, nowMicros = 0): number {
-    this.flows.noteSent(followed(segment, payloadBytes), this.id, nowMicros);
+    const token = this.flows.notePassed(followed(segment, payloadBytes), nowMicros);
+    this.flows.noteSent(this.id, token);
     return this.id++;
   }
 
@@ -135,8 +136,8 @@ describe("one flow against a model that keeps every byte", () => {
     const world = new World();
     world.send({ sequence: 100, flags: TCP_FLAG.syn });
     let end = 0;
-    for (let step = 1; step <= 20; step++) {
-      const start = step * 2 ** 29;
+    for (let round = 1; round <= 20; round++) {
+      const start = round * 2 ** 29;
       world.send({ sequence: (101 + start) >>> 0 }, 1000);
       end = start + 1000;
       // The acknowledgement says that what we did not see arrived nevertheless.

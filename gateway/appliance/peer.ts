@@ -1,0 +1,116 @@
+/** What both modes keep of one peer: its channel, its prefixes, the flows towards it, the counters. */
+import type { CodeParameters, LossEstimate } from "../core/code.ts";
+import { DEFAULT_CONFIG } from "../core/config.ts";
+import type { FlowEnd, Flow } from "../core/flow.ts";
+import { Flows } from "../core/flows.ts";
+import { type Prefix, parsePrefix } from "../core/prefixes.ts";
+import type { MessageHandler } from "../core/messages.ts";
+import { Channel } from "./channel.ts";
+import type { FlowFeed } from "./flow-feed.ts";
+import type { FromDataPlane } from "./messages.ts";
+import type { PeerSettings } from "./settings.ts";
+import { type PeerCounters, zeroPeerCounters } from "./statistics.ts";
+
+export type Tell = (message: FromDataPlane) => void;
+
+/** What a mode does with a peer's messages. */
+export interface PeerTraffic extends MessageHandler {
+  /** A new session: ids begin at 0. */
+  restart(): void;
+}
+
+export class Peer {
+  settings: PeerSettings;
+  readonly channel: Channel;
+  readonly flows: Flows;
+  prefixes: readonly Prefix[];
+  /** Longest packet that is carried, or protected; said when the association comes up. */
+  packetBytes = 0;
+  /** As the other side of the transparent mode reports; null: as the association says. */
+  private reportedLoss: LossEstimate | null = null;
+  readonly counters: PeerCounters = zeroPeerCounters();
+  private readonly feed: FlowFeed;
+
+  constructor(
+    settings: PeerSettings,
+    traffic: PeerTraffic,
+    feed: FlowFeed,
+    tell: Tell,
+    seed: number,
+    nowMicros: number,
+  ) {
+    this.settings = settings;
+    this.feed = feed;
+    this.prefixes = settings.prefixes.map(parsePrefix);
+    this.flows = new Flows({ seed, onEnd: (flow, key, reason) => this.noteEnd(flow, key, reason) });
+    const { name } = settings;
+    const handler = {
+      onUp: () => {
+        this.counters.isUp = 1;
+        traffic.restart();
+        tell({ kind: "up", peer: name, packetBytes: this.packetBytes });
+      },
+      onDown: (code: string, reason: string) => {
+        this.counters.isUp = 0;
+        tell({ kind: "down", peer: name, code, reason });
+      },
+      onAddress: (address: string) => tell({ kind: "address", peer: name, address }),
+    };
+    this.channel = new Channel(settings, handler, traffic, nowMicros);
+  }
+
+  private noteEnd(flow: Flow, key: Uint8Array, reason: FlowEnd): void {
+    this.feed.noteEnd(this, flow, key, reason);
+  }
+
+  get code(): CodeParameters {
+    return this.settings.transport.code ?? DEFAULT_CONFIG.code;
+  }
+
+  /** New prefixes, rate, code; the session goes on. */
+  change(settings: PeerSettings, nowMicros: number): void {
+    this.settings = settings;
+    this.prefixes = settings.prefixes.map(parsePrefix);
+    this.channel.change(settings, nowMicros);
+  }
+
+  /** Of our packets, as the peer reports. */
+  get loss(): LossEstimate {
+    if (this.reportedLoss !== null) return this.reportedLoss;
+    const { lossEstimate: loss, burstEstimate: burst } = this.channel.statistics;
+    return { loss, burst: Math.max(1, burst) };
+  }
+
+  set loss(reported: LossEstimate) {
+    this.reportedLoss = reported;
+  }
+
+  /** Brings the counters up to date. */
+  count(): PeerCounters {
+    const { counters, channel } = this;
+    const { statistics } = channel;
+    if (this.reportedLoss === null) this.countCode();
+    counters.datagramsSent = statistics.datagramsSent;
+    counters.bytesSent = statistics.bytesSent;
+    counters.datagramsReceived = statistics.datagramsReceived;
+    counters.rejectedDatagrams = statistics.rejectedDatagrams;
+    counters.sendErrors = channel.sendErrors;
+    counters.roundTripMicros = statistics.roundTripMicros;
+    const { loss, burst } = this.loss;
+    counters.lossEstimate = loss;
+    counters.burstEstimate = burst;
+    counters.paceBitsPerSecond = statistics.paceBitsPerSecond;
+    return counters;
+  }
+
+  /** The association's own code; the transparent mode has another. */
+  private countCode(): void {
+    const { counters } = this;
+    const { statistics } = this.channel;
+    counters.dataPacketsSent = statistics.dataPacketsSent;
+    counters.repairPacketsSent = statistics.repairPacketsSent;
+    counters.lostPackets = statistics.lostPackets;
+    counters.rebuiltPackets = statistics.rebuiltPackets;
+    counters.unrecoverablePackets = statistics.unrecoverablePackets;
+  }
+}
