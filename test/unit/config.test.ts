@@ -4,9 +4,11 @@ import { join } from "node:path";
 import { afterEach, describe, expect, test } from "vitest";
 import { configFrom, loadConfig, parseConfig } from "../../cli/config.ts";
 import {
+  GATEWAY,
   LOG,
   MIRROR,
   MOUNT,
+  PEER,
   SECTION_DOCS,
   SECTIONS,
   STATUS,
@@ -209,14 +211,14 @@ describe("flags", () => {
 });
 
 test("docs/CONFIG.md says what the table says (vitest -u writes it)", async () => {
-  expect(Object.values(SECTIONS)).toEqual([STORE, MOUNT, MIRROR, STATUS, LOG]);
+  expect(Object.values(SECTIONS)).toEqual([STORE, MOUNT, MIRROR, STATUS, LOG, GATEWAY, PEER]);
   await expect(configPage()).toMatchFileSnapshot("../../docs/CONFIG.md");
 });
 
 function configPage(): string {
   const head = `# Configuration
 
-A TOML file, given to \`smfs mount --config FILE\`; flags win over it. Every key may be left out unless it says otherwise. Sizes, durations and rates are texts with their unit: \`64MiB\` is 2^26 bytes and \`100MB\` is 10^8, \`1gbit\` is 10^9 bits per second. Anything that is not listed here is refused, with the nearest key that is.
+A TOML file, given to \`smfs mount --config FILE\` (flags win over it) or to \`smfs gateway up --config FILE\`. Every key may be left out unless it says otherwise. Sizes, durations and rates are texts with their unit: \`64MiB\` is 2^26 bytes and \`100MB\` is 10^8, \`1gbit\` is 10^9 bits per second. Anything that is not listed here is refused, with the nearest key that is.
 
 This page is made from the table that reads the file (\`cli/config-table.ts\`).
 `;
