@@ -1,4 +1,4 @@
-/** `node dist/bench/main.js fuse|transport|fec|cleaner|scale [--json]`: each bench is loaded when it is asked for. */
+/** `node dist/bench/main.js fuse|transport|netem|fec|cleaner|scale [--json]`: each bench is loaded when it is asked for. */
 import { Command } from "commander";
 import { parseSize } from "../lib/units.ts";
 import type { WorkOrder } from "./scale-worker.ts";
@@ -137,6 +137,26 @@ program
   .action(async ({ seconds, json }: { seconds: string; json?: true }) => {
     const { run } = await import("./transport.ts");
     report(await run({ seconds: Number(seconds) }), json);
+  });
+
+program
+  .command("netem")
+  .description("what the emulated path carries: the relay, and between namespaces (root)")
+  .option("--seconds <seconds>", "of each part", "5")
+  .option("--json", "one JSON object")
+  .action(async ({ seconds, json }: { seconds: string; json?: true }) => {
+    const { run } = await import("./netem.ts");
+    report(await run({ seconds: Number(seconds) }), json);
+  });
+
+program
+  .command("netem-end", { hidden: true })
+  .description("one end of a TCP flow over the emulated path")
+  .argument("<role>")
+  .option("--seconds <seconds>", "how long to send", "5")
+  .action(async (role: string, { seconds }: { seconds: string }) => {
+    const { runEnd } = await import("./netem.ts");
+    await runEnd(role, Number(seconds));
   });
 
 program

@@ -15,7 +15,7 @@ const TICKS_PER_SECOND = 100;
 const UTIME_AT = 11;
 
 /** User and system time of all threads, seconds; 0 for a process that has ended. */
-function cpuSecondsOf(pid: number): number {
+export function cpuSecondsOf(pid: number): number {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, "latin1");
     const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
