@@ -139,6 +139,8 @@ export class SimulatedDisk implements SegmentStore {
     this.image.begin(write);
     this.onBoundary(`write of ${bytes.length} at ${segment}:${offset} begun`);
     this.later(this.options.writeMicros, () => {
+      // An open file takes what is written although its name is gone.
+      if (!this.image.has(segment)) return done(null);
       this.image.finish(write, landed(write, fault));
       this.remap(landed(write, fault));
       this.onBoundary(`write of ${bytes.length} at ${segment}:${offset} done`);
@@ -148,11 +150,13 @@ export class SimulatedDisk implements SegmentStore {
   }
 
   sync(segment: number, done: Done): void {
+    if (!this.image.has(segment)) return this.later(this.options.syncMicros, () => done(null));
     const scope = this.image.syncScope(segment);
     const fault = this.nextSyncFault;
     this.nextSyncFault = null;
     this.statistics.syncs++;
     this.later(this.options.syncMicros, () => {
+      if (!this.image.has(segment)) return done(null);
       if (fault === null) this.image.synced(scope);
       else this.image.syncFailed(scope);
       this.onBoundary(`sync of segment ${segment} ${fault ?? "done"}`);
