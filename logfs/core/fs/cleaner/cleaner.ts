@@ -105,6 +105,8 @@ const PRESSURE_SHARE = 1 / 100;
 const LEAST_GARBAGE_SEGMENTS = 4;
 /** After so many rounds without a gain there is none: nodes that change may cost one what it gains. */
 const FRUITLESS_ROUNDS = 3;
+/** Who asks for all that can be had waits longer: victims may have no room before others have gone. */
+const TRIM_FRUITLESS_ROUNDS = 8;
 /** In the background it works half of the time. */
 const PAUSE_MICROS = { least: 20_000, most: 5_000_000 } as const;
 /** Whoever waits for a drop looks again after this, whatever happened or did not. */
@@ -212,13 +214,14 @@ export class Cleaner {
       this.ports.volume.checkpoint();
       // What others write meanwhile is for the next time, or this would not end.
       const upTo = this.ports.log.endAddress.segment;
+      let fruitless = 0;
       let goesOn = true;
       while (this.isRunning && goesOn) {
-        const { rounds } = this.counters;
-        await this.round({ wantedBytes: Infinity, upTo });
+        const outcome = await this.round({ wantedBytes: Infinity, upTo });
         this.gate.pump();
-        goesOn =
-          this.counters.rounds > rounds && this.counters.rounds - before.rounds < MAX_TRIM_ROUNDS;
+        fruitless = outcome === "gained" ? 0 : fruitless + 1;
+        const isWorthIt = outcome !== "nothing" && fruitless < TRIM_FRUITLESS_ROUNDS;
+        goesOn = isWorthIt && this.counters.rounds - before.rounds < MAX_TRIM_ROUNDS;
         if (!goesOn) await this.dropDead("always");
         onProgress(result());
       }

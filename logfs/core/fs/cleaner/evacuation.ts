@@ -97,6 +97,7 @@ async function surveyAll(
   victims: readonly number[],
   { isWanted, reserve, onFull }: EvacuationOptions,
 ): Promise<Surveyed> {
+  // The first one may be too much where a later one is not.
   const pieces: LivePiece[] = [];
   const keptIn = new Map<number, Survey["kept"]>();
   const segments: number[] = [];
@@ -115,8 +116,11 @@ async function surveyAll(
       onFull(victim, alive.liveBytes);
       continue;
     }
+    if (!reserve(bytes + alive.writtenBytes)) {
+      if (segments.length > 0) break;
+      continue;
+    }
     bytes += alive.writtenBytes;
-    if (!reserve(bytes)) break;
     for (const piece of found.pieces) pieces.push(piece);
     keptIn.set(victim, found.kept);
     segments.push(victim);
