@@ -134,7 +134,7 @@ export class SimPrimary {
     this.session = this.newSession();
     this.committer = this.newCommitter(standing);
     this.reaper = reap(this.log, () => this.agreedSequence(standing));
-    this.cleaner = this.newCleaner();
+    this.cleaner = this.newCleaner(standing);
     this.lease = new LeasedVolume(new GatedVolume(this.volume, this.cleaner));
     this.fs = new FileSystem(this.lease, this.committer, sync);
     const role = standing === "mirrored" ? "initiator" : "responder";
@@ -230,7 +230,7 @@ export class SimPrimary {
     return isAlone ? log.durableSequence : Math.min(log.durableSequence, session.durableSequence);
   }
 
-  private newCleaner(): Cleaner {
+  private newCleaner(standing: PrimaryParts["standing"]): Cleaner {
     const { log, volume, life, disk, session } = this;
     const ports = {
       log,
@@ -238,7 +238,10 @@ export class SimPrimary {
       time: life,
       space: () => disk.space(),
       restoreReserve: () => disk.restoreReserve(),
-      obstacle: () => (session.state === "streaming" ? null : "the mirror is away"),
+      obstacle: () => {
+        const mayDrop = standing === "promoted" || session.state === "streaming";
+        return mayDrop ? null : "the mirror is away";
+      },
       onTrouble: () => {},
     };
     const { segmentBytes, maxRecordBytes } = LOG_OPTIONS;

@@ -12,7 +12,7 @@
 import { SmfsError } from "../../lib/errors.ts";
 import type { History } from "./history.ts";
 import type { SimMirror, SimPrimary } from "./sites.ts";
-import { type TwoSites, Violation } from "./two-sites.ts";
+import { DISK_BYTES, type TwoSites, Violation } from "./two-sites.ts";
 
 const SECOND = 1_000_000;
 /** Longer than retries and time-outs of the transport and the mirror machines take together. */
@@ -38,6 +38,8 @@ export class OldPrimary {
     this.history.rewind(oldIndex);
     sites.stop("primary", "kill");
     sites.stop("mirror", "kill");
+    // Whoever filled them has given the space back.
+    for (const disk of Object.values(sites.disks)) disk.resize(DISK_BYTES);
     const promoted = await this.startPromoted("promoted");
     if (prng.chance(0.4)) sites.network.break(prng.below(5 * SECOND));
     await time.pass(prng.below(2 * SECOND));
