@@ -6,7 +6,7 @@ import { crc32c } from "../../../lib/crc32c.ts";
 import { viewOf } from "../../../lib/codec.ts";
 import { SmfsError } from "../../../lib/errors.ts";
 import type { LogReader } from "../log/api.ts";
-import { decodeTable, type LiveBytes, LiveSegment } from "./live-bytes.ts";
+import { decodeTable, LiveBytes, LiveSegment } from "./live-bytes.ts";
 import type { NodeReference } from "./node.ts";
 import { readLog } from "./reading-log.ts";
 import { SegmentSet } from "./segment-set.ts";
@@ -28,7 +28,7 @@ export class KeptSnapshots {
   readonly surelyPinned: SegmentSet;
   /** Those that a snapshot may need whose table is unreadable: nobody can move what is in them. */
   readonly unknown: SegmentSet;
-  private most: ReadonlyMap<number, number> | null = null;
+  private most: LiveBytes | null = null;
   private readonly slots = new Map<number, Kept>();
 
   /** `kept` is in ascending order of slots. */
@@ -90,8 +90,17 @@ export class KeptSnapshots {
    * together refer to little more: a tree only ever lets go of bytes in a segment that is sealed.
    */
   mostOf(segment: number): number {
+    return this.mostLive.of(segment);
+  }
+
+  /** When the youngest data of a segment was written, seconds since 1970; 0 when nothing is known. */
+  writtenSecondsOf(segment: number): number {
+    return this.mostLive.writtenSecondsOf(segment);
+  }
+
+  private get mostLive(): LiveBytes {
     this.most ??= mostIn([...this.slots.values()]);
-    return this.most.get(segment) ?? 0;
+    return this.most;
   }
 
   /** Of all their tables, as they stand in the log. */
@@ -171,11 +180,11 @@ export async function loadTableBlock(
   throw new SmfsError("DAMAGED", `a snapshot's table at ${where}: checksum differs`);
 }
 
-function mostIn(kept: readonly Kept[]): Map<number, number> {
-  const most = new Map<number, number>();
+function mostIn(kept: readonly Kept[]): LiveBytes {
+  const most = new LiveBytes();
   for (const { table } of kept) {
-    for (const [segment, bytes] of table) {
-      if (bytes > (most.get(segment) ?? 0)) most.set(segment, bytes);
+    for (const { segment, bytes, writtenSeconds } of table) {
+      most.add(segment, Math.max(0, bytes - most.of(segment)), writtenSeconds);
     }
   }
   return most;

@@ -1,8 +1,8 @@
 /**
  * A snapshot's table of live bytes as it is kept in memory while the snapshot is: there may be
- * hundreds, so eight bytes a segment and no objects.
+ * hundreds, so twelve bytes a segment and no objects.
  */
-import type { LiveBytes } from "./live-bytes.ts";
+import type { LiveBytes, LiveSegment } from "./live-bytes.ts";
 import { SegmentSet } from "./segment-set.ts";
 
 export class SegmentTable {
@@ -10,33 +10,28 @@ export class SegmentTable {
   /** Ascending. */
   private readonly numbers: Uint32Array;
   private readonly bytes: Uint32Array;
+  private readonly seconds: Uint32Array;
 
-  private constructor(segments: SegmentSet, numbers: Uint32Array, bytes: Uint32Array) {
+  private constructor(segments: SegmentSet, entries: readonly Readonly<LiveSegment>[]) {
     this.segments = segments;
-    this.numbers = numbers;
-    this.bytes = bytes;
+    this.numbers = Uint32Array.from(entries, ({ segment }) => segment);
+    this.bytes = Uint32Array.from(entries, ({ bytes }) => bytes);
+    this.seconds = Uint32Array.from(entries, ({ writtenSeconds }) => writtenSeconds);
   }
 
-  static of(live: LiveBytes): SegmentTable {
-    const { entries } = live;
-    const numbers = Uint32Array.from(entries, ({ segment }) => segment);
-    const bytes = Uint32Array.from(entries, ({ bytes: count }) => count);
-    return new SegmentTable(SegmentSet.of(numbers), numbers, bytes);
+  static of({ entries }: LiveBytes): SegmentTable {
+    return new SegmentTable(SegmentSet.of(entries.map(({ segment }) => segment)), entries);
   }
 
   /** Nothing is known but that no segment behind `last` is needed. */
   static unknown(last: number): SegmentTable {
-    return new SegmentTable(SegmentSet.upTo(last), new Uint32Array(0), new Uint32Array(0));
+    return new SegmentTable(SegmentSet.upTo(last), []);
   }
 
-  /** Length on disk and in memory goes with it. */
-  get count(): number {
-    return this.numbers.length;
-  }
-
-  *[Symbol.iterator](): Generator<readonly [segment: number, bytes: number]> {
+  *[Symbol.iterator](): Generator<LiveSegment> {
     for (let i = 0; i < this.numbers.length; i++) {
-      yield [this.numbers[i] as number, this.bytes[i] as number];
+      const [segment, bytes] = [this.numbers[i] as number, this.bytes[i] as number];
+      yield { segment, bytes, writtenSeconds: this.seconds[i] as number };
     }
   }
 }

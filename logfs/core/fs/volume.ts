@@ -228,7 +228,10 @@ export class TreeVolume implements CleanableVolume, SnapshotSource {
     return this.state.kept.pinned;
   }
 
-  get kept(): Pick<KeptSnapshots, "mostOf" | "naming" | "unknown" | "tableBytes" | "count"> {
+  get kept(): Pick<
+    KeptSnapshots,
+    "mostOf" | "writtenSecondsOf" | "naming" | "unknown" | "tableBytes" | "count"
+  > {
     return this.state.kept;
   }
 

@@ -1,5 +1,6 @@
-/** What the cleaner needs of a volume beyond what operations need: `TreeVolume` has it. */
+/** What the cleaner needs of a log, and of a volume beyond what operations need: `TreeVolume` has it. */
 import type { Address } from "../../log/api.ts";
+import type { Log } from "../../log/log.ts";
 import type { Volume } from "../api.ts";
 import type { KeptSnapshots } from "../kept.ts";
 import type { LiveBytes } from "../live-bytes.ts";
@@ -8,6 +9,22 @@ import type { Relocation } from "../relocating.ts";
 import type { SegmentSet } from "../segment-set.ts";
 import type { Snapshot } from "../snapshot.ts";
 import type { TreeAccess } from "../snapshot-volume.ts";
+
+export type CleanerLog = Pick<
+  Log,
+  | "read"
+  | "segments"
+  | "checkpoint"
+  | "endAddress"
+  | "head"
+  | "failure"
+  | "sealSegment"
+  | "unwrittenBytes"
+  | "whenWritten"
+  | "whenDurable"
+  | "statistics"
+  | "subscribe"
+>;
 
 export interface CleanableVolume extends Volume {
   /** Of the active tree, now. */
@@ -18,7 +35,10 @@ export interface CleanableVolume extends Volume {
   readonly replaced: ReadonlyMap<number, number>;
   /** Segments that snapshots need. */
   readonly pinned: Pick<SegmentSet, "has">;
-  readonly kept: Pick<KeptSnapshots, "mostOf" | "naming" | "unknown" | "tableBytes" | "count">;
+  readonly kept: Pick<
+    KeptSnapshots,
+    "mostOf" | "writtenSecondsOf" | "naming" | "unknown" | "tableBytes" | "count"
+  >;
   /** Another one when a snapshot was taken or returned to: what was known of who refers to what is void. */
   readonly treesVersion: string;
   /** The tree of a snapshot, in memory. */

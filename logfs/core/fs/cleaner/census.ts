@@ -1,7 +1,6 @@
 /** The segments of a log as the cleaner sees them: how much of them is dead, which may be cleaned. */
 import type { LogSegment } from "../../log/api.ts";
-import type { CleanableVolume } from "./api.ts";
-import type { CleanerLog } from "./cleaner.ts";
+import type { CleanableVolume, CleanerLog } from "./api.ts";
 import { gainOf, type SegmentUsage, type SpaceUse } from "./policy.ts";
 
 /** So often may a victim keep live bytes: its files may have changed while it was cleaned. */
@@ -125,9 +124,10 @@ export class SegmentCensus {
   }
 
   private usageOf({ segment, usedBytes }: LogSegment): SegmentUsage {
-    const { live } = this.ports.volume;
+    const { live, kept } = this.ports.volume;
     const liveBytes = Math.min(usedBytes, this.liveBytesIn(segment));
-    return { segment, bytes: usedBytes, liveBytes, writtenSeconds: live.writtenSecondsOf(segment) };
+    const ages = [live.writtenSecondsOf(segment), kept.writtenSecondsOf(segment)];
+    return { segment, bytes: usedBytes, liveBytes, writtenSeconds: Math.max(...ages) };
   }
 
   /** What all trees together refer to, about. */

@@ -11,39 +11,24 @@
  */
 import { messageOf, SmfsError } from "../../../../lib/errors.ts";
 import type { Clock, Timers } from "../../../../lib/ports.ts";
-import type { Log } from "../../log/log.ts";
-import type { CleanableVolume } from "./api.ts";
+import type { CleanableVolume, CleanerLog } from "./api.ts";
 import { evacuate } from "./evacuation.ts";
 import { Gate } from "./gate.ts";
+import { SpaceNeeds } from "./needs.ts";
 import {
   chooseVictims,
-  goalOf,
-  type Goal,
   emptinessOf,
+  gainsMoreThanTables,
+  type Goal,
   LEAST_DEAD_SHARE,
   type Need,
+  type SegmentUsage,
   worthOf,
   writableBytes,
 } from "./policy.ts";
 import { SegmentCensus } from "./census.ts";
 import { type CleanerCounters, newCounters } from "./statistics.ts";
 import { Waits } from "./waits.ts";
-
-export type CleanerLog = Pick<
-  Log,
-  | "read"
-  | "segments"
-  | "checkpoint"
-  | "endAddress"
-  | "head"
-  | "failure"
-  | "sealSegment"
-  | "unwrittenBytes"
-  | "whenWritten"
-  | "whenDurable"
-  | "statistics"
-  | "subscribe"
->;
 
 export interface CleanerOptions {
   readonly segmentBytes: number;
@@ -95,14 +80,6 @@ const BATCH_BYTES = 32 * 2 ** 20;
 const READER_BYTES = 16 * 2 ** 20;
 /** Live bytes that one round moves at most, in batches: a checkpoint follows. */
 const ROUND_BYTES = 256 * 2 ** 20;
-/** Of the store: what the cleaner keeps for itself, but not more segments than it can use. */
-const OWN_SHARE = 1 / 64;
-const OWN_SEGMENTS = 16;
-/** A store of few segments is not all the cleaner's: then only those that are mostly dead are cleaned. */
-const MOST_OWN_SHARE = 1 / 8;
-/** Space under which the cleaner hurries: this share of the store, two segments at least. */
-const PRESSURE_SHARE = 1 / 100;
-const LEAST_GARBAGE_SEGMENTS = 4;
 /** After so many rounds without a gain there is none: nodes that change may cost one what it gains. */
 const FRUITLESS_ROUNDS = 3;
 /** Who asks for all that can be had waits longer: victims may have no room before others have gone. */
@@ -120,6 +97,7 @@ export class Cleaner {
   private readonly ports: CleanerPorts;
   private readonly options: CleanerOptions;
   private readonly census: SegmentCensus;
+  private readonly needs: SpaceNeeds;
   private readonly waits: Waits;
   private state: "idle" | "running" | "stopped" = "idle";
   private need: Need = "none";
@@ -151,10 +129,11 @@ export class Cleaner {
     this.options = options;
     const { log, time } = ports;
     this.census = new SegmentCensus(ports);
+    this.needs = new SpaceNeeds(ports, options, this.census);
     this.waits = new Waits(time);
     this.gate = new Gate({
       clock: time,
-      roomBytes: () => ports.space().freeBytes - this.ownBytes - this.reservedBytes,
+      roomBytes: () => ports.space().freeBytes - this.needs.ownBytes - this.reservedBytes,
       appendedBytes: () => log.statistics.bytesAppended,
       operationBytes: Math.min(2 ** 20, options.segmentBytes / 8),
       isWorthARound: () => this.garbageHasGrown(),
@@ -165,7 +144,7 @@ export class Cleaner {
 
   /** What applications can write before they get ENOSPC, bytes, about. */
   get writableBytes(): number {
-    return writableBytes(this.census.spaceUse(), this.ownBytes);
+    return writableBytes(this.census.spaceUse(), this.needs.ownBytes);
   }
 
   /** Live bytes and bytes of all segments: how full the log is of what is needed. */
@@ -255,45 +234,9 @@ export class Cleaner {
     return this.state === "running";
   }
 
-  /**
-   * A round needs at least a victim that is all alive, and two checkpoints while it moves; one that
-   * moves many victims writes fewer nodes for each.
-   */
-  private get ownBytes(): number {
-    const { segmentBytes } = this.options;
-    const { totalBytes } = this.ports.space();
-    const share = Math.min(totalBytes * OWN_SHARE, OWN_SEGMENTS * segmentBytes);
-    const victim = Math.min(1.25 * segmentBytes, totalBytes * MOST_OWN_SHARE);
-    return Math.max(victim, share) + this.checkpointsBytes;
-  }
-
-  /** What is dirty may be written, and what becomes dirty meanwhile; but not more than all nodes. */
-  private get checkpointsBytes(): number {
-    const { dirtyBytes, dataBytes } = this.ports.volume.statistics;
-    const most = Math.max(dirtyBytes, this.options.dirtyBytes);
-    // What is alive and no data. Shared data is counted for each file: then it is not known.
-    const treeBytes = this.census.usage().liveBytes - dataBytes;
-    return dirtyBytes + (treeBytes > 0 ? Math.min(most, treeBytes) : most);
-  }
-
-  private goal(): Goal {
-    const { segmentBytes, garbageShare } = this.options;
-    const { totalBytes } = this.ports.space();
-    const thresholds = {
-      garbageShare,
-      leastGarbageBytes: LEAST_GARBAGE_SEGMENTS * segmentBytes,
-      ownBytes: this.ownBytes,
-      pressureBytes: Math.max(
-        Math.min(2 * segmentBytes, totalBytes * MOST_OWN_SHARE),
-        totalBytes * PRESSURE_SHARE,
-      ),
-    };
-    return goalOf(this.census.spaceUse(), thresholds, this.need);
-  }
-
   private wake(): void {
     if (this.state !== "idle" || this.trims > 0) return;
-    if (!this.isAwaited && this.goal().need === "none") return;
+    if (!this.isAwaited && this.needs.goal(this.need).need === "none") return;
     // It reports its own failures.
     void this.exclusively(() => this.work());
   }
@@ -341,7 +284,7 @@ export class Cleaner {
 
   /** Whoever waits makes a need of what would be none. */
   private nextGoal(): Goal {
-    const goal = this.goal();
+    const goal = this.needs.goal(this.need);
     const { segmentBytes } = this.options;
     const next =
       this.isAwaited && goal.need !== "pressure"
@@ -398,26 +341,30 @@ export class Cleaner {
   }
 
   private victimsNow(wantedBytes: number, upTo: number): number[] {
+    const { kept, pinned } = this.ports.volume;
     const nowSeconds = Math.floor(this.ports.volume.nowMicros() / 1_000_000);
-    const budgetBytes = Math.min(ROUND_BYTES, this.availableBytes / (1 + LEAST_DEAD_SHARE));
+    const budgetBytes = Math.min(ROUND_BYTES, this.needs.availableBytes / (1 + LEAST_DEAD_SHARE));
     const candidates = this.census.candidates().filter(({ segment }) => segment <= upTo);
     const worth = this.fruitlessRounds > 0 ? emptinessOf : worthOf;
-    const victims = chooseVictims(candidates, nowSeconds, { budgetBytes, wantedBytes }, worth);
-    return victims.map(({ segment }) => segment);
+    const choose = (some: readonly SegmentUsage[]): SegmentUsage[] =>
+      chooseVictims(some, nowSeconds, { budgetBytes, wantedBytes }, worth);
+    const victims = choose(candidates);
+    const isKept = ({ segment }: SegmentUsage): boolean => pinned.has(segment);
+    const tables = { tableBytes: kept.tableBytes, batchBytes: this.batchBytes };
+    const isWorthIt = gainsMoreThanTables(victims.filter(isKept), tables);
+    const chosen = isWorthIt ? victims : choose(candidates.filter((one) => !isKept(one)));
+    return chosen.map(({ segment }) => segment);
   }
 
-  /** For moved data. Checkpoints take some, and so does sealing a segment early. */
-  private get availableBytes(): number {
-    const { volume } = this.ports;
-    const spare = this.options.segmentBytes / 8 + this.checkpointsBytes + volume.kept.tableBytes;
-    return this.ports.space().freeBytes - spare;
+  private get batchBytes(): number {
+    return Math.min(this.options.segmentBytes, BATCH_BYTES);
   }
 
   private async evacuate(victims: readonly number[]): Promise<readonly number[]> {
     const { gate, counters, ports, options } = this;
     const settings = {
       ...options,
-      batchBytes: Math.min(options.segmentBytes, BATCH_BYTES),
+      batchBytes: this.batchBytes,
       cacheBytes: Math.min(options.dirtyBytes, READER_BYTES),
       isWanted: () => this.isRunning,
       reserve: (bytes: number) => this.reserve(bytes),
@@ -441,7 +388,7 @@ export class Cleaner {
   /** Keeps space for moving so many bytes in all; false when there is not enough. */
   private reserve(bytes: number): boolean {
     const neededBytes = bytes * (1 + LEAST_DEAD_SHARE);
-    if (neededBytes > this.availableBytes) return false;
+    if (neededBytes > this.needs.availableBytes) return false;
     this.reservedBytes = neededBytes;
     this.gate.narrow();
     return true;
@@ -503,7 +450,7 @@ export class Cleaner {
   private async pause(startMicros: number): Promise<void> {
     const took = this.ports.time.nowMicros() - startMicros;
     const micros = Math.min(PAUSE_MICROS.most, Math.max(PAUSE_MICROS.least, took));
-    const isOver = (): boolean => !this.isRunning || this.goal().need === "pressure";
+    const isOver = (): boolean => !this.isRunning || this.needs.goal(this.need).need === "pressure";
     await this.waits.pause(isOver, micros);
   }
 
@@ -519,7 +466,7 @@ export class Cleaner {
   private giveUp(): void {
     const { obstacle } = this.ports;
     const { garbageBytes, freeBytes } = this.census.spaceUse();
-    if (freeBytes > this.ownBytes && this.gate.waiting === 0) return;
+    if (freeBytes > this.needs.ownBytes && this.gate.waiting === 0) return;
     this.uselessGarbageBytes = garbageBytes;
     const why = obstacle();
     this.wasObstructed = why !== null;

@@ -7,9 +7,8 @@
  */
 import { SmfsError } from "../../../../lib/errors.ts";
 import type { LogSegment } from "../../log/api.ts";
-import type { CleanableVolume } from "./api.ts";
+import type { CleanableVolume, CleanerLog } from "./api.ts";
 import { writtenWhenBehind } from "./backlog.ts";
-import type { CleanerLog } from "./cleaner.ts";
 import { NodeReader } from "./forest.ts";
 import type { Gate } from "./gate.ts";
 import { evacuateKept, type KeptVictims } from "./kept-evacuation.ts";

@@ -19,9 +19,8 @@ import { AddressMap, type Key, type MovedBlock, type MovedRun } from "../relocat
 import { SegmentTable } from "../segment-table.ts";
 import type { Snapshot } from "../snapshot.ts";
 import type { BlockRange } from "../sharing.ts";
-import type { CleanableVolume } from "./api.ts";
+import type { CleanableVolume, CleanerLog } from "./api.ts";
 import { writtenWhenBehind } from "./backlog.ts";
-import type { CleanerLog } from "./cleaner.ts";
 import type { NodeReader } from "./forest.ts";
 import type { Gate } from "./gate.ts";
 import type { KeptBlock } from "./kept-survey.ts";

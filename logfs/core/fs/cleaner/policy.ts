@@ -12,7 +12,7 @@
  * utilisation tried (`test/sim/cleaning-model.ts`; at 90 %, hot and cold, a quarter less).
  */
 
-/** One segment that may be cleaned: sealed, pinned by nobody, not known to be damaged. */
+/** One segment that may be cleaned: sealed, not known to be damaged. `liveBytes`: of all trees. */
 export interface SegmentUsage {
   readonly segment: number;
   /** Of its file: what removing it gives back. */
@@ -84,6 +84,23 @@ export function chooseVictims(
 export function gainOf({ bytes, liveBytes }: Pick<SegmentUsage, "bytes" | "liveBytes">): number {
   const gain = bytes - liveBytes * (1 + LEAST_DEAD_SHARE / 2);
   return bytes - liveBytes >= LEAST_DEAD_SHARE * bytes ? Math.max(0, gain) : 0;
+}
+
+/**
+ * Each batch of what snapshots refer to writes the tables of the snapshots anew, of all of them at
+ * most: with hundreds of snapshots of a large store that may be more than is gained.
+ */
+export function gainsMoreThanTables(
+  victims: readonly SegmentUsage[],
+  { tableBytes, batchBytes }: { readonly tableBytes: number; readonly batchBytes: number },
+): boolean {
+  let gainBytes = 0;
+  let liveBytes = 0;
+  for (const victim of victims) {
+    gainBytes += gainOf(victim);
+    liveBytes += victim.liveBytes;
+  }
+  return gainBytes >= tableBytes * Math.ceil(liveBytes / batchBytes);
 }
 
 /** The store as the policy sees it, bytes. */
