@@ -54,12 +54,6 @@ export const CRASH_THOROUGH: ExplorerOptions = {
 /** Lives that begin with mkfs, and are cut there, too. */
 const NEW_SHARE = 0.25;
 
-/** How to see a violation again. */
-export function replayOf(seed: number, kind: "quick" | "thorough" = "quick"): string {
-  const flag = kind === "quick" ? " --quick" : "";
-  return `seed ${seed}: npm run sim -- crash --seed ${seed} --runs 1${flag}`;
-}
-
 const NOTHING_YET = {
   lives: 0,
   operations: 0,

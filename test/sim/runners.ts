@@ -4,7 +4,7 @@ import { fuzzImage } from "../fuzz-image.ts";
 import { CRASH_QUICK, CRASH_THOROUGH, CrashExplorer } from "./crash-explorer.ts";
 import { World } from "./world.ts";
 
-export const RUNNERS = {
+const RUNNERS = {
   sites: async (seed: number) => {
     const { seed: _, faults, virtualSeconds, ...counts } = await new World(seed).run();
     return { ...counts, ...faults, virtualSeconds: Math.round(virtualSeconds) };
@@ -15,7 +15,7 @@ export const RUNNERS = {
 } satisfies Record<string, (seed: number) => Promise<Counts>>;
 
 export type RunnerName = keyof typeof RUNNERS;
-export type Counts = Readonly<Record<string, number>>;
+type Counts = Readonly<Record<string, number>>;
 
 /** `error`: the violation, as text. */
 export type Outcome =

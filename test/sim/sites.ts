@@ -39,7 +39,7 @@ export class NoFileSystem extends Error {
   override name = "NoFileSystem";
 }
 
-export type Send = (datagram: Uint8Array) => void;
+type Send = (datagram: Uint8Array) => void;
 
 /** Makes the primary's file system on an empty disk. */
 export function format(disk: SimulatedDisk, life: Life): Promise<void> {
