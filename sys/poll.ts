@@ -1,6 +1,8 @@
 /**
  * Waiting for descriptors on the thread that asks (ppoll(2)), to the microsecond: for data-plane
- * workers, whose thread has nothing else to do. Never on a thread that runs an event loop.
+ * workers, whose thread has nothing else to do. Never on a thread that runs an event loop. No wait is
+ * longer than `LONGEST_WAIT_MICROS`: Node ends a thread between system calls only, and a process that
+ * exits waits for its threads.
  *
  * A thread that waits here hears no messages of `worker_threads`: another thread rings a `Bell`
  * (eventfd(2)) that is among the descriptors, and the worker then takes what is in its port with
@@ -41,6 +43,8 @@ const ppoll = declareRaw(
   "int ppoll(uintptr_t entries, unsigned long count, uintptr_t timeout, void *mask)",
 );
 
+const LONGEST_WAIT_MICROS = 500_000;
+
 export type Interest = "read" | "write" | "both" | "nothing";
 
 const EVENTS: Readonly<Record<Interest, number>> = {
@@ -75,11 +79,12 @@ export class PollSet {
   }
 
   /**
-   * Waits until a descriptor has what is asked of it, or for `timeoutMicros` (Infinity: for ever).
-   * Gives how many have: 0 when the time is over, or a signal came.
+   * Waits until a descriptor has what is asked of it, or for `timeoutMicros`, or half a second. Gives
+   * how many have: 0 when the time is over, or a signal came. Whoever waits for longer waits again.
    */
   wait(timeoutMicros: number): number {
-    const ready = ppoll(this.entries.address, this.count, this.timeoutAddress(timeoutMicros), null);
+    this.setTimeout(Math.min(timeoutMicros, LONGEST_WAIT_MICROS));
+    const ready = ppoll(this.entries.address, this.count, this.timeout.address, null);
     if (ready >= 0) return ready;
     if (lastErrno() !== ERRNO.EINTR) throw new SystemError("ppoll", lastErrno());
     for (let i = 0; i < this.count; i++) this.entryView.setUint16(this.at(i) + REVENTS_AT, 0, true);
@@ -108,13 +113,9 @@ export class PollSet {
     return place * PollEntry.size;
   }
 
-  private timeoutAddress(micros: number): number {
-    if (micros === Infinity) return 0;
-    const whole = Math.max(0, Math.ceil(micros));
-    const seconds = Math.floor(whole / 1e6);
-    const nanoseconds = (whole - seconds * 1e6) * 1000;
-    Timespec.encode(this.timeoutView, 0, { seconds, nanoseconds });
-    return this.timeout.address;
+  private setTimeout(micros: number): void {
+    const nanoseconds = Math.max(0, Math.ceil(micros)) * 1000;
+    Timespec.encode(this.timeoutView, 0, { seconds: 0, nanoseconds });
   }
 }
 

@@ -102,6 +102,8 @@ export function thisProcess(): NetemSurroundings {
   const stop = new AbortController();
   const signals = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
   for (const signal of signals) process.once(signal, () => stop.abort());
+  // Nobody reads what is written any more (EPIPE): whoever started the path is gone.
+  process.stdout.on("error", () => stop.abort());
   return {
     input: process.stdin,
     isTerminal: process.stdout.isTTY,

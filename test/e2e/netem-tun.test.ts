@@ -32,8 +32,9 @@ afterAll(async () => {
   if (whyNot === undefined) setScheduling("ordinary");
   await scene.close();
 });
-afterEach(() => {
+afterEach(async () => {
   for (const probes of open.splice(0)) probes.close();
+  await TunWorld.closeAll();
 });
 
 function probesOf(world: TunWorld, hosts?: { a: string; b: string }): Probes {
@@ -235,6 +236,14 @@ describe.skipIf(whyNot !== undefined)(`ends of a path between namespaces${reason
     expect(await exitCode(world.child)).toBe(0);
     expect([namespaceExists(a), namespaceExists(b)]).toEqual([false, false]);
     expect((await scene.smfs("netem", "down", "--between", `${a},${b}`)).code).toBe(69);
+  });
+
+  it("when nobody reads its output any more, it ends and nothing is left", async () => {
+    const world = await TunWorld.open(scene, []);
+    world.child.process.stdout?.destroy();
+    world.child.send('{"stats":true}');
+    expect(await exitCode(world.child)).toBe(0);
+    expect([world.names.a, world.names.b].map(namespaceExists)).toEqual([false, false]);
   });
 
   it("namespaces that were there stay, without the device", async () => {

@@ -212,7 +212,8 @@ it("a bell wakes a thread that waits for ever", async () => {
     import { parentPort, workerData } from "node:worker_threads";
     const { Bell, PollSet } = await import(workerData.poll);
     parentPort.postMessage("waiting");
-    new PollSet([workerData.fd]).wait(Infinity);
+    const poll = new PollSet([workerData.fd]);
+    while (poll.wait(Infinity) === 0);
     parentPort.postMessage(new Bell(workerData.fd).quiet());`;
   const poll = new URL("../../dist/sys/poll.js", import.meta.url).href;
   const worker = new Worker(new URL(`data:text/javascript,${encodeURIComponent(source)}`), {
@@ -222,6 +223,22 @@ it("a bell wakes a thread that waits for ever", async () => {
   bell.ring();
   expect((await once(worker, "message"))[0]).toBe(true);
   await once(worker, "exit");
+});
+
+it("a thread that waits for ever ends with its process, and when it is told", async () => {
+  const bell = closed(new Bell());
+  const source = `
+    import { parentPort, workerData } from "node:worker_threads";
+    const { PollSet } = await import(workerData.poll);
+    const poll = new PollSet([workerData.fd]);
+    parentPort.postMessage("waiting");
+    for (;;) poll.wait(Infinity);`;
+  const poll = new URL("../../dist/sys/poll.js", import.meta.url).href;
+  const worker = new Worker(new URL(`data:text/javascript,${encodeURIComponent(source)}`), {
+    workerData: { poll, fd: bell.fd },
+  });
+  await once(worker, "message");
+  expect(await worker.terminate()).toBe(1);
 });
 
 it("a descriptor that is none shows as broken", () => {

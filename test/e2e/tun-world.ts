@@ -7,6 +7,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { createInterface } from "node:readline";
 import { type Child, until } from "../../cli/demo/processes.ts";
 import type { ControlReply, StatisticsReply } from "../../netem/control/control.ts";
+import { sweep } from "../../netem/tun/site.ts";
 import { Receiver, Sender } from "../../sys/datagrams.ts";
 import { inNamespace } from "../../sys/netns.ts";
 import { PollSet } from "../../sys/poll.ts";
@@ -41,6 +42,17 @@ export class TunWorld {
   readonly child: Child;
   private readonly lines: AsyncIterator<string>;
 
+  private static readonly opened: TunWorld[] = [];
+
+  /** After a test, however it ended. */
+  static async closeAll(): Promise<void> {
+    for (const { child, names } of TunWorld.opened.splice(0)) {
+      child.kill("SIGKILL");
+      await child.exited;
+      for (const name of [names.a, names.b]) sweep(name);
+    }
+  }
+
   /** Use `open`. */
   constructor(child: Child, names: Names) {
     this.child = child;
@@ -55,6 +67,7 @@ export class TunWorld {
     const between = ["--between", `${names.a},${names.b}`];
     const child = scene.start("the path", ["netem", "up", ...between, "--json", ...args]);
     const world = new TunWorld(child, names);
+    TunWorld.opened.push(world);
     await world.line();
     return world;
   }
