@@ -9,7 +9,9 @@
  * - Its own burst reaches a neighbour at distance d on one side with probability (1 − 1/b)^d. A burst
  *   that reaches layer l's nearest member or repair has defeated that layer and all denser ones.
  * - A layer that its own burst left alone fails when the repair is lost or a member is missing:
- *   q_l ≤ p + (r − 1) · m_l (union bound, so losses elsewhere may depend on one another).
+ *   q_l ≤ 1 − (1 − p)(1 − m_l)^(r − 1). Losses elsewhere may depend on one another, but only for the
+ *   better: what bursts do to several packets is associated (Esary, Proschan, Walkup 1967), so all of
+ *   them arriving is no less likely than if they were independent.
  * - A member may have been rebuilt by other layers. When a repair of layer l has left, its members'
  *   repairs of all denser layers have left too, because those close and serve their delay sooner
  *   (r · i_k ≤ i_l) and flushes send all layers, dense first: m_l = R_l, the residue after the l
@@ -139,7 +141,7 @@ function deeper(r: number, loss: number, before: readonly LayerOdds[]): LayerOdd
 
 /** q_l: the repair is lost, or one of the r − 1 other members is missing. */
 function failure(r: number, loss: number, memberMissing: number): number {
-  return Math.min(1, loss + (r - 1) * memberMissing);
+  return 1 - (1 - loss) * (1 - memberMissing) ** (r - 1);
 }
 
 /**

@@ -3,18 +3,20 @@
  * lossy wire until then is all that the receiver ever gets. Counts, by how well the encoder said
  * that a packet was protected, how many of them cannot be rebuilt, beside what the model predicts.
  *
- * It works on ids, not bytes: groups are peeled like the decoder does it, from the real encoder's
- * recipes, so that many deaths can be judged on one wire.
+ * The real encoder and decoder run all the time: what the decoder has not at some moment is what it
+ * would never have if the sender died then.
  */
-import type { LayeredParameters, LossEstimate } from "../../gateway/core/code.ts";
-import { LayeredEncoder } from "../../gateway/core/layered-encoder.ts";
-import { layeredRepair } from "../../gateway/core/repair.ts";
-import { MAX_DEPTH, type Protection, type RiskModel } from "../../gateway/core/risk-model.ts";
-import { viewOf } from "../../lib/codec.ts";
+import type { CodeParameters, LossEstimate } from "../../gateway/core/code.ts";
+import { ErasureDecoder } from "../../gateway/core/decoder.ts";
+import { ErasureEncoder } from "../../gateway/core/encoder.ts";
+import { depthPackets, horizonPackets, levelsOf } from "../../gateway/core/parameters.ts";
+import { MAX_DEPTH, type Protection } from "../../gateway/core/risk-model.ts";
+import { riskModelOf } from "../../gateway/core/risk.ts";
 import { LossProcess } from "../../netem/core/loss.ts";
 import type { Loss } from "../../netem/core/settings.ts";
 import { Prng } from "../../lib/prng.ts";
 
+/** Packets of one class of protection, over all deaths. */
 export interface Death {
   packets: number;
   lost: number;
@@ -29,105 +31,111 @@ interface Options {
   readonly flushEvery?: number;
 }
 
-/** Packets between deaths: each death looks back over twice the span of a group. */
+/** Packets between deaths: each packet is judged at several of them. */
 const BETWEEN_DEATHS = 397;
-const LOOK_BACK = 2400;
-
-interface Wire {
-  readonly lost: Uint8Array;
-  readonly repairs: { first: number; stride: number; count: number; lost: boolean }[];
-}
+/** Deaths that look at one packet, at most: beyond so many horizons nothing changes. */
+const HORIZONS = 3;
 
 export function simulateDeaths(
-  parameters: LayeredParameters,
+  parameters: CodeParameters,
   link: LossEstimate,
-  model: RiskModel,
   { seed, packets, flushEvery = Infinity }: Options,
 ): Map<string, Death> {
-  const encoder = new LayeredEncoder({ parameters });
-  const losses = new LossProcess(lossOf(link), new Prng(seed));
-  const wire: Wire = { lost: new Uint8Array(packets), repairs: [] };
-  const classes = new Map<string, Death>();
-  const out = new Uint8Array(2000);
+  const encoder = new ErasureEncoder({ parameters });
+  const site = new Receiver(new LossProcess(lossOf(link), new Prng(seed)));
+  const census = new Census(encoder, link);
+  const out = new Uint8Array(100);
   const packet = new Uint8Array(1);
   let now = 0;
   const drain = (): void => {
     for (let n = encoder.poll(out, now); n > 0; n = encoder.poll(out, now)) {
-      const { first, stride, count } = layeredRepair.decode(viewOf(out), 0);
-      wire.repairs.push({ first, stride, count, lost: losses.next() });
+      site.handleRepair(out.subarray(0, n));
     }
   };
-  let nextDeath = LOOK_BACK;
   for (let id = 0; id < packets; id++) {
     encoder.push(id, packet, now);
-    wire.lost[id] = losses.next() ? 1 : 0;
+    site.handleData(id, packet);
     drain();
     if ((id + 1) % flushEvery === 0) {
       now += 10_000;
       drain();
     }
-    if (id < nextDeath) continue;
-    nextDeath += BETWEEN_DEATHS;
-    judge(wire, id, encoder, model, classes);
+    if (id >= 2 * census.lookBack && id % BETWEEN_DEATHS === 0) census.take(id, site.missing);
   }
-  return classes;
+  return census.classes;
 }
 
-function judge(
-  wire: Wire,
-  last: number,
-  encoder: LayeredEncoder,
-  model: RiskModel,
-  classes: Map<string, Death>,
-): void {
-  const missing = peel(wire, last);
-  for (let id = Math.max(0, last - LOOK_BACK / 2); id <= last; id++) {
-    const protection = protectionOf(encoder, model.spanPackets, id);
-    const name = `${protection.layers}/${protection.spread}/${protection.depth}`;
-    const death = classes.get(name) ?? { packets: 0, lost: 0, predicted: 0 };
-    death.packets++;
-    death.predicted += model.packetRisk(protection);
-    if (missing.has(id)) death.lost++;
-    classes.set(name, death);
-  }
-}
+class Receiver {
+  readonly missing = new Set<number>();
+  private readonly losses: LossProcess;
+  private readonly decoder = new ErasureDecoder();
 
-/** What the encoder says has left for packet `id`. */
-function protectionOf(encoder: LayeredEncoder, spanPackets: number, id: number): Protection {
-  const all = encoder.parameters.interleave.length;
-  let layers = 0;
-  let spread = 0;
-  for (let level = 1; level <= all; level++) {
-    if (id <= (encoder.coveredThrough(level) | 0)) layers = level;
-    if (id <= (encoder.spreadThrough(level) | 0)) spread = level;
+  constructor(losses: LossProcess) {
+    this.losses = losses;
   }
-  const behind = encoder.spreadThrough(all) - id;
-  const depth = spread < all ? 0 : Math.min(MAX_DEPTH, Math.floor(behind / spanPackets));
-  return { layers, spread, copies: 0, stride: 1, depth };
-}
 
-/** Ids up to `last` that cannot be rebuilt from what is on the wire. */
-function peel({ lost, repairs }: Wire, last: number): Set<number> {
-  const missing = new Set<number>();
-  for (let id = Math.max(0, last - 2 * LOOK_BACK); id <= last; id++)
-    if (lost[id] === 1) missing.add(id);
-  let from = repairs.length;
-  while (from > 0 && (repairs[from - 1]?.first ?? 0) > last - 2 * LOOK_BACK) from--;
-  const recent = repairs.slice(from).filter((repair) => !repair.lost);
-  for (let before = -1; before !== missing.size; ) {
-    before = missing.size;
-    for (const { first, stride, count } of recent) {
-      let absent = 0;
-      let one = 0;
-      for (let k = 0; k < count; k++) {
-        if (!missing.has(first + k * stride)) continue;
-        absent++;
-        one = first + k * stride;
-      }
-      if (absent === 1) missing.delete(one);
+  handleData(id: number, packet: Uint8Array): void {
+    if (this.losses.next()) this.missing.add(id);
+    else this.decoder.handleData(id, packet);
+    this.takeRebuilt();
+  }
+
+  handleRepair(repair: Uint8Array): void {
+    if (!this.losses.next()) this.decoder.handleRepair(repair);
+    this.takeRebuilt();
+  }
+
+  private takeRebuilt(): void {
+    for (let next = this.decoder.pollRebuilt(); next !== null; next = this.decoder.pollRebuilt()) {
+      this.missing.delete(next.id);
     }
   }
-  return missing;
+}
+
+class Census {
+  readonly classes = new Map<string, Death>();
+  /** Packets before a death that are judged. */
+  readonly lookBack: number;
+  private readonly encoder: ErasureEncoder;
+  private readonly model;
+  private readonly levels: number;
+
+  constructor(encoder: ErasureEncoder, link: LossEstimate) {
+    const { parameters } = encoder;
+    this.encoder = encoder;
+    this.model = riskModelOf(parameters, link);
+    this.levels = levelsOf(parameters);
+    const span = depthPackets(parameters) * MAX_DEPTH;
+    this.lookBack = Math.max(64, Math.min(HORIZONS * horizonPackets(parameters), span));
+  }
+
+  take(last: number, missing: ReadonlySet<number>): void {
+    const covered = this.marks((level) => this.encoder.coveredThrough(level));
+    const spread = this.marks((level) => this.encoder.spreadThrough(level));
+    for (let id = last - this.lookBack; id <= last; id++) {
+      const protection = this.protectionOf(id, covered, spread);
+      const name = `${protection.layers}/${protection.spread}/${protection.depth}`;
+      const death = this.classes.get(name) ?? { packets: 0, lost: 0, predicted: 0 };
+      death.packets++;
+      death.predicted += this.model.packetRisk(protection);
+      if (missing.has(id)) death.lost++;
+      this.classes.set(name, death);
+    }
+  }
+
+  private marks(markOf: (level: number) => number): number[] {
+    return Array.from({ length: this.levels }, (_, n) => markOf(n + 1) | 0);
+  }
+
+  /** What the encoder says has left for packet `id`. */
+  private protectionOf(id: number, covered: number[], spread: number[]): Protection {
+    const reached = (marks: number[]): number => 1 + marks.findLastIndex((mark) => id <= mark);
+    const isFull = reached(spread) === this.levels && this.levels > 0;
+    const behind = isFull ? (spread.at(-1) ?? 0) - id : 0;
+    const depth = Math.min(MAX_DEPTH, Math.floor(behind / this.model.spanPackets));
+    const levels = { layers: reached(covered), spread: reached(spread) };
+    return { ...levels, copies: 0, stride: 1, depth };
+  }
 }
 
 function lossOf({ loss, burst }: LossEstimate): Loss {

@@ -3,6 +3,8 @@
  * - `npm run sim -- --seed N --runs M`: two sites and a WAN (`world.ts`)
  * - `npm run sim -- crash --seed N --runs M`: one file system, cut everywhere (`crash-explorer.ts`);
  *   `--thorough`: longer lives, every fate of every cut
+ * - `npm run sim -- fec --seed N --runs M`: seed N is a cell of the redundancy model's grid
+ *   (`fec-grid.ts`); `--verbose` shows each cell's figures
  * - `npm run sim -- fuzz --seed N --runs M`: changed images, checksums made right (`fuzz-image.ts`)
  */
 import { availableParallelism } from "node:os";
@@ -10,7 +12,8 @@ import { parseArgs } from "node:util";
 import type { Outcome, RunnerName } from "./runners.ts";
 import { runSeeds } from "./seed-pool.ts";
 
-const USAGE = "usage: sim [crash | fuzz] --seed N --runs M [--thorough] [--jobs N] [--verbose]\n";
+const USAGE =
+  "usage: sim [crash | fec | fuzz] --seed N --runs M [--thorough] [--jobs N] [--verbose]\n";
 const PROGRESS_MILLIS = 10_000;
 
 const { values, positionals } = parseArgs({
@@ -39,7 +42,7 @@ process.exitCode = (await runAll(runner)) > 0 ? 1 : 0;
 
 function runnerOf(name: string): RunnerName | null {
   if (name === "crash") return values.thorough ? "crash" : "quickCrash";
-  return name === "sites" || name === "fuzz" ? name : null;
+  return name === "sites" || name === "fec" || name === "fuzz" ? name : null;
 }
 
 /** Gives the number of seeds that failed. */

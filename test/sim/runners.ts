@@ -2,6 +2,7 @@
 import { inspect } from "node:util";
 import { fuzzImage } from "../fuzz-image.ts";
 import { CRASH_QUICK, CRASH_THOROUGH, CrashExplorer } from "./crash-explorer.ts";
+import { runFecCell } from "./fec-run.ts";
 import { World } from "./world.ts";
 
 const RUNNERS = {
@@ -11,6 +12,7 @@ const RUNNERS = {
   },
   crash: async (seed: number) => ({ ...(await new CrashExplorer(seed, CRASH_THOROUGH).run()) }),
   quickCrash: async (seed: number) => ({ ...(await new CrashExplorer(seed, CRASH_QUICK).run()) }),
+  fec: async (seed: number) => runFecCell(seed),
   fuzz: async (seed: number) => ({ ...(await fuzzImage(seed)) }),
 } satisfies Record<string, (seed: number) => Promise<Counts>>;
 
