@@ -28,6 +28,7 @@ const IP_MTU_DISCOVER = 10;
 const IPPROTO_IPV6 = 41;
 const IPV6_MTU_DISCOVER = 23;
 const PMTUDISC_DO = 2;
+const PMTUDISC_PROBE = 3;
 const SOL_UDP = 17;
 const UDP_GRO = 104;
 
@@ -38,8 +39,11 @@ export interface UdpOptions {
   readonly peer?: InternetEndpoint;
   /** Both buffers, past the system's limits where the process may. */
   readonly bufferBytes?: number;
-  /** `never`: a datagram longer than the path's MTU is refused (EMSGSIZE) instead of cut. */
-  readonly fragment?: "may" | "never";
+  /**
+   * `never`: a datagram longer than the path's MTU is refused (EMSGSIZE) instead of cut; `probe`: it
+   * is sent whole, whatever routes and ICMP say of the path, if the interface takes it (RFC 8899).
+   */
+  readonly fragment?: "may" | "never" | "probe";
   /** `together`: neighbours of one length come as one message; needs a coalescing `Receiver`. */
   readonly arrive?: "one-by-one" | "together";
 }
@@ -79,9 +83,10 @@ function setOptions(fd: number, family: number, options: UdpOptions): void {
     setReceiveBuffer(fd, options.bufferBytes);
     setSendBuffer(fd, options.bufferBytes);
   }
-  if (options.fragment === "never") {
-    if (family === AF_INET) setSocketOption(fd, IPPROTO_IP, IP_MTU_DISCOVER, PMTUDISC_DO);
-    else setSocketOption(fd, IPPROTO_IPV6, IPV6_MTU_DISCOVER, PMTUDISC_DO);
+  if (options.fragment !== undefined && options.fragment !== "may") {
+    const discovery = options.fragment === "probe" ? PMTUDISC_PROBE : PMTUDISC_DO;
+    if (family === AF_INET) setSocketOption(fd, IPPROTO_IP, IP_MTU_DISCOVER, discovery);
+    else setSocketOption(fd, IPPROTO_IPV6, IPV6_MTU_DISCOVER, discovery);
   }
   if (options.arrive === "together") setSocketOption(fd, SOL_UDP, UDP_GRO, 1);
 }

@@ -23,6 +23,8 @@ const BATCH = 64;
 const MAX_BATCHES = 4;
 
 export interface ChannelHandler {
+  /** Datagrams were taken, and are handled next. */
+  onBatch(): void;
   onUp(): void;
   onDown(code: string, reason: string): void;
   /** The peer is at another address now, "host:port". */
@@ -88,6 +90,7 @@ export class Channel {
     const { receiver, settings } = this;
     for (let batch = 0; batch < MAX_BATCHES; batch++) {
       const count = receiver.receive(settings.socket);
+      if (count > 0) this.handler.onBatch();
       // One reading of the clock serves a batch: it was all there.
       const nowMicros = systemTime.nowMicros();
       for (let i = 0; i < count; i++) this.take(receiver.datagram(i), i, nowMicros);

@@ -17,6 +17,8 @@ export type Tell = (message: FromDataPlane) => void;
 export interface PeerTraffic extends MessageHandler {
   /** A new session: ids begin at 0. */
   restart(): void;
+  /** Datagrams of the peer were taken, and are handled next. */
+  onBatch(): void;
 }
 
 export class Peer {
@@ -45,6 +47,7 @@ export class Peer {
     this.flows = new Flows({ seed, onEnd: (flow, key, reason) => this.noteEnd(flow, key, reason) });
     const { name } = settings;
     const handler = {
+      onBatch: () => traffic.onBatch(),
       onUp: () => {
         this.counters.isUp = 1;
         traffic.restart();

@@ -14,6 +14,9 @@ import { MAX_PEERS, type PeerSettings } from "./settings.ts";
 /** Takes in 60 ms at 1 Gbit/s while the thread is busy with something else. */
 const BUFFER_BYTES = 8 * 2 ** 20;
 
+/** Messages that wait for the pacer: what comes when the thread was away for some 30 ms. */
+const QUEUE_PACKETS = 2048;
+
 export interface OpenPeer {
   readonly config: PeerConfig;
   readonly socket: UdpSocket;
@@ -98,7 +101,8 @@ async function openPeer(config: PeerConfig, place: number): Promise<OpenPeer> {
   const key = readKeyFile(config.keyFile);
   const remote = config.peer === null ? null : await resolveAddress(config.peer);
   const local = config.listen === null ? anyAddress(remote) : await resolveAddress(config.listen);
-  const socket = new UdpSocket({ local, bufferBytes: BUFFER_BYTES, fragment: "never" });
+  // `probe`: the MTU that the transparent mode sets on routes is not for our own datagrams.
+  const socket = new UdpSocket({ local, bufferBytes: BUFFER_BYTES, fragment: "probe" });
   const settings: PeerSettings = {
     name: config.name,
     socket: socket.fd,
@@ -119,5 +123,5 @@ function anyAddress(remote: Address | null): { readonly host: string; readonly p
 
 function transportOf(config: PeerConfig): PeerSettings["transport"] {
   const { rateBitsPerSecond, targetRisk, code, datagramBytes } = config;
-  return { rateBitsPerSecond, targetRisk, code, datagramBytes };
+  return { rateBitsPerSecond, targetRisk, code, datagramBytes, messageQueuePackets: QUEUE_PACKETS };
 }

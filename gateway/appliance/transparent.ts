@@ -10,6 +10,7 @@ import { assert } from "../../lib/assert.ts";
 import { SmfsError } from "../../lib/errors.ts";
 import { viewOf } from "../../lib/codec.ts";
 import { Receiver } from "../../sys/datagrams.ts";
+import { systemTime } from "../../sys/time.ts";
 import { directionOf } from "../../sys/packet-socket.ts";
 import type { LossEstimate } from "../core/code.ts";
 import { makeSendable } from "../core/fingerprint.ts";
@@ -76,7 +77,9 @@ export class Transparent implements Path {
       const known = this.paths.get(each.name);
       if (known !== undefined) known.change(each, nowMicros);
       else {
-        const path = new TransparentPeer(each, settings.windowPackets, this.context, nowMicros);
+        const catchUp = (): void => void this.read(systemTime.nowMicros());
+        const { windowPackets } = settings;
+        const path = new TransparentPeer(each, windowPackets, this.context, catchUp, nowMicros);
         this.paths.set(each.name, path);
       }
     }
@@ -155,6 +158,7 @@ class TransparentPeer implements PeerTraffic {
   readonly peer: Peer;
   private readonly context: PathContext;
   private readonly windowPackets: number;
+  private readonly catchUp: () => void;
   private readonly secret: Uint8Array;
   private readonly message = new Uint8Array(SLOT_BYTES);
   private readonly rebuilt = new IpPacket();
@@ -173,8 +177,10 @@ class TransparentPeer implements PeerTraffic {
     settings: PeerSettings,
     windowPackets: number,
     context: PathContext,
+    catchUp: () => void,
     nowMicros: number,
   ) {
+    this.catchUp = catchUp;
     this.context = context;
     this.windowPackets = windowPackets;
     this.secret = fingerprintSecret(settings.key);
@@ -254,6 +260,11 @@ class TransparentPeer implements PeerTraffic {
     this.sentBefore = association.statistics.messagesSent;
     this.mark = null;
     this.nextReportMicros = 0;
+  }
+
+  /** What left before these repairs passed the interface before them: its copies are read first. */
+  onBatch(): void {
+    this.catchUp();
   }
 
   onMessage(bytes: Uint8Array, { mode }: MessageInfo): void {

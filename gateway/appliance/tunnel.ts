@@ -237,6 +237,10 @@ class TunnelPeer implements PeerTraffic {
     this.peer.flows.restartIds();
   }
 
+  onBatch(): void {
+    // Everything of a tunnel is in the datagrams themselves.
+  }
+
   onMessage(bytes: Uint8Array, { id, isRebuilt }: MessageInfo): void {
     const { counters } = this.peer;
     const { packet } = this;
