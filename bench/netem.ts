@@ -28,7 +28,7 @@ const BUFFER_BYTES = 32 * 2 ** 20;
 /** A window that has not moved for this long has lost a datagram. */
 const STALL_MICROS = 200_000;
 
-export interface Carried {
+interface Carried {
   readonly packetsPerSecond: number;
   readonly megabitsPerSecond: number;
   /** Of the path's process, microseconds a packet, and as a share of one core. */

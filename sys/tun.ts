@@ -56,7 +56,7 @@ export const VirtioHeader = struct("virtio_net_hdr", {
  * `VirtioHeader`, whose transport checksum may be left undone. `segmentation`: TCP packets of up to
  * 64 KB too, for the reader to cut.
  */
-export type TunOffload = "none" | "checksum" | "segmentation";
+type TunOffload = "none" | "checksum" | "segmentation";
 
 export interface TunOptions {
   /** At most 15 characters; a `%d` in it becomes the first free number. */

@@ -52,7 +52,7 @@ function answer(path: ControlledPath, command: Record<string, unknown>): Control
   }
 }
 
-export function statisticsReply(statistics: ShellStatistics): StatisticsReply {
+function statisticsReply(statistics: ShellStatistics): StatisticsReply {
   const { aToB, bToA } = statistics;
   return {
     sent: aToB.sent + bToA.sent,

@@ -22,7 +22,7 @@ import type { TimelineEvent } from "../core/timeline.ts";
 import { TunPlane } from "./plane.ts";
 import { DEVICE, droppedByDevice } from "./site.ts";
 
-export interface PlaneEnd {
+interface PlaneEnd {
   readonly namespace: string;
   readonly fd: number;
 }

@@ -44,7 +44,7 @@ export interface RelayOptions {
   readonly logger: Logger;
 }
 
-export interface RelayStatistics extends ShellStatistics {
+interface RelayStatistics extends ShellStatistics {
   /** For site A before it was heard of. */
   readonly unaddressedDatagrams: number;
   /** Longer than `MAX_DATAGRAM_BYTES`. */
