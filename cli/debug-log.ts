@@ -3,6 +3,8 @@ import { messageOf, SmfsError } from "../lib/errors.ts";
 import { toHex } from "../lib/bytes.ts";
 import { viewOf } from "../lib/codec.ts";
 import { MAX_VALUE_BYTES } from "../logfs/core/fs/api.ts";
+import { inodeOf } from "../logfs/core/fs/items.ts";
+import { decodeMoved } from "../logfs/core/fs/moved.ts";
 import { decodeCheckpoint } from "../logfs/core/fs/superblock.ts";
 import { decodeUpdate } from "../logfs/core/fs/update.ts";
 import { EpochStart, KIND, SealSummary } from "../logfs/core/log/format.ts";
@@ -107,6 +109,8 @@ function decodeContent(kind: number, metadata: Uint8Array): Content {
       return updateContent(metadata);
     case KIND.checkpoint:
       return checkpointContent(metadata);
+    case KIND.moved:
+      return movedContent(metadata);
     case KIND.seal: {
       const seal = SealSummary.decode(viewOf(metadata), 0);
       return { lines: [`${seal.records} records in ${seal.usedBytes} bytes`], fields: { seal } };
@@ -119,6 +123,15 @@ function decodeContent(kind: number, metadata: Uint8Array): Content {
     default:
       return { lines: [], fields: {} };
   }
+}
+
+function movedContent(metadata: Uint8Array): Content {
+  const moved = decodeMoved(metadata);
+  const lines = moved.map(({ high, low, bodyOffset, storedBytes, fromSegment, fromOffset }) => {
+    const from = `${fromSegment}:${fromOffset}`;
+    return `inode ${inodeOf(high)}, ${low}: ${storedBytes} bytes from ${from}, at ${bodyOffset} of the body`;
+  });
+  return { lines, fields: { moved } };
 }
 
 function updateContent(metadata: Uint8Array): Content {

@@ -28,8 +28,22 @@ export interface SnapshotInfo {
   readonly damage: string | null;
 }
 
+/** The cleaner moves tables seconds apart. */
+const MAX_TRIES = 4;
+
 /** In the order in which they were taken. Rejects with what the log rejects that is no damage. */
 export async function describeSnapshots(
+  log: Pick<LogReader, "read">,
+  state: Pick<VolumeState, "kept" | "live">,
+): Promise<SnapshotInfo[]> {
+  for (let triesLeft = MAX_TRIES - 1; ; triesLeft--) {
+    const { kept } = state;
+    const infos = await describe(log, state);
+    if (state.kept === kept || triesLeft === 0) return infos;
+  }
+}
+
+async function describe(
   log: Pick<LogReader, "read">,
   { kept, live }: Pick<VolumeState, "kept" | "live">,
 ): Promise<SnapshotInfo[]> {

@@ -7,8 +7,12 @@ import { SmfsError } from "../../../lib/errors.ts";
 import type { LogReader } from "../log/api.ts";
 import type { CheckpointChange } from "./checkpoint.ts";
 import { isSame, loadTable, loadTableBlock } from "./kept.ts";
+import type { LiveBytes } from "./live-bytes.ts";
 import { isSnapshotName, MAX_SNAPSHOTS, type Snapshot } from "./snapshot.ts";
 import type { VolumeState } from "./state.ts";
+
+/** The cleaner moves a snapshot seconds apart. */
+const MAX_TRIES = 4;
 
 export class Snapshots {
   private readonly log: Pick<LogReader, "read">;
@@ -53,13 +57,29 @@ export class Snapshots {
    * handles or inodes of the tree before. Rejects with NOT_FOUND, DAMAGED, IO.
    */
   async rollBack(name: string): Promise<void> {
-    const snapshot = this.require(name);
-    const table = await loadTable(this.log, snapshot);
-    // Loading took time: it may have been removed, and its name given again.
-    if (!isSame(this.require(name), snapshot)) {
-      throw new SmfsError("BUSY", `snapshot ${name} changed meanwhile`);
+    const wanted = this.require(name);
+    for (let triesLeft = MAX_TRIES - 1; ; triesLeft--) {
+      const snapshot = this.require(name);
+      if (!isSame(snapshot, wanted)) break;
+      const table = await this.tableOf(snapshot);
+      // Loading took time: the cleaner may have moved it.
+      if (table !== null && this.state.kept.at(snapshot.slot)?.root === snapshot.root) {
+        this.checkpoint({ kind: "rollBack", snapshot, table });
+        return;
+      }
+      if (triesLeft === 0) break;
     }
-    this.checkpoint({ kind: "rollBack", snapshot, table });
+    throw new SmfsError("BUSY", `snapshot ${name} changed meanwhile`);
+  }
+
+  /** null: it is not there any more, since the snapshot is not where it was. */
+  private async tableOf(snapshot: Snapshot): Promise<LiveBytes | null> {
+    try {
+      return await loadTable(this.log, snapshot);
+    } catch (error) {
+      if (this.state.kept.at(snapshot.slot)?.table === snapshot.table) throw error;
+      return null;
+    }
   }
 
   /**
