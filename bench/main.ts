@@ -1,6 +1,7 @@
-/** `node dist/bench/main.js fuse|transport|netem|fec|cleaner|scale [--json]`: each bench is loaded when it is asked for. */
+/** `node dist/bench/main.js fuse|transport|netem|gateway|fec|cleaner|scale [--json]`: each bench is loaded when it is asked for. */
 import { Command } from "commander";
 import { parseSize } from "../lib/units.ts";
+import type { GatewayOptions } from "./gateway/run.ts";
 import type { WorkOrder } from "./scale-worker.ts";
 
 interface FuseFlags {
@@ -14,6 +15,19 @@ interface FuseFlags {
 interface ScaleFlags {
   readonly sizes: string;
   readonly directory?: string;
+  readonly charts?: string;
+  readonly json?: true;
+}
+
+interface GatewayFlags {
+  readonly arrangements: string;
+  readonly delay: string;
+  readonly rate: string;
+  readonly losses: string;
+  readonly congestion: string;
+  readonly flows: string;
+  readonly seconds: string;
+  readonly message: string;
   readonly charts?: string;
   readonly json?: true;
 }
@@ -207,6 +221,42 @@ program
   });
 
 program
+  .command("gateway")
+  .description("TCP between two sites: goodput and message latency with and without the gateway")
+  .option("--arrangements <names>", "of plain, tunnel, transparent, kcptun", "plain,tunnel,kcptun")
+  .option("--delay <delay>", "one way", "50ms")
+  .option("--rate <rate>", "of the path", "1gbit")
+  .option("--losses <losses>", "SHARE or SHARExBURST, separated by commas", "0%,0.1%,0.5%,1%,1%x8")
+  .option("--congestion <names>", "of cubic, reno, bbr", "cubic,reno,bbr")
+  .option("--flows <counts>", "TCP connections at once", "1,8")
+  .option("--seconds <seconds>", "of each measurement", "10")
+  .option("--message <size>", "of the latency part, 1,000 a second", "1KiB")
+  .option("--charts <prefix>", "write charts to files that begin so")
+  .option("--json", "one JSON object")
+  .action(async (flags: GatewayFlags) => {
+    const { run } = await import("./gateway/run.ts");
+    const { drawGateway } = await import("./gateway/charts.ts");
+    const result = await run(gatewayOptions(flags));
+    for (const what of result.lacking) process.stderr.write(`lacks ${what}\n`);
+    if (flags.charts !== undefined) drawGateway(flags.charts, result);
+    report(result, flags.json);
+  });
+
+program
+  .command("message-end", { hidden: true })
+  .argument("<role>", "send or receive")
+  .argument("<host>")
+  .argument("<port>")
+  .argument("<bytes>")
+  .argument("<perSecond>")
+  .argument("<seconds>")
+  .action(async (role: string, host: string, ...numbers: string[]) => {
+    const [port = 0, bytes = 0, perSecond = 0, seconds = 0] = numbers.slice(0, 4).map(Number);
+    const { runMessageEnd } = await import("./gateway/traffic.ts");
+    await runMessageEnd(role, host, port, { bytes, perSecond, seconds });
+  });
+
+program
   .command("scale")
   .description("cost of an operation, time of a mount and memory while a file system grows")
   .argument(
@@ -231,6 +281,22 @@ program
     // As if killed: what was not closed is left as it stands.
     process.exit(0);
   });
+
+function gatewayOptions(flags: GatewayFlags): GatewayOptions {
+  const { delay, rate } = flags;
+  return {
+    path: { delay, rate },
+    arrangements: flags.arrangements.split(",") as GatewayOptions["arrangements"],
+    losses: flags.losses.split(",").map((text) => {
+      const [loss = "0%", burst = "1"] = text.split("x");
+      return { loss, burst: Number(burst) };
+    }),
+    congestion: flags.congestion.split(",") as GatewayOptions["congestion"],
+    flows: flags.flows.split(",").map(Number),
+    seconds: Number(flags.seconds),
+    messages: { bytes: parseSize(flags.message), perSecond: 1000 },
+  };
+}
 
 function report(result: object, json: true | undefined): void {
   const rounded = (_key: string, value: unknown): unknown =>
