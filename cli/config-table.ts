@@ -227,7 +227,7 @@ const interfaceForm = 'the name of a network interface, at most 15 characters, s
 const interfaceName = z.string().regex(/^[\w.:-]{1,15}$/);
 
 const prefixForm = 'a list of addresses with their bits such as ["10.2.0.0/16", "fd00:2::/48"]';
-const prefixes = z.array(z.string().refine(isPrefix)).max(MAX_PREFIXES);
+const prefixes = z.array(z.string().refine(isPrefix, `must be ${prefixForm}`)).max(MAX_PREFIXES);
 
 function isPrefix(text: string): boolean {
   return valueOf((each) => parsePrefix(each).bits, text) !== null;
@@ -236,7 +236,10 @@ function isPrefix(text: string): boolean {
 const windowForm = "a power of two from 1024 to 65536";
 const windowPackets = z
   .int()
-  .refine((n) => n >= 1024 && n <= 65_536 && Number.isInteger(Math.log2(n)));
+  .refine(
+    (n) => n >= 1024 && n <= 65_536 && Number.isInteger(Math.log2(n)),
+    `must be ${windowForm}`,
+  );
 
 export const GATEWAY = {
   mode: withDefault(

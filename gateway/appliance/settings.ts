@@ -26,7 +26,7 @@ export interface PeerSettings {
   readonly place: number;
 }
 
-export interface TunSettings {
+interface TunSettings {
   readonly descriptor: number;
   readonly name: string;
   readonly headerBytes: number;

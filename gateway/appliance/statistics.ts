@@ -6,7 +6,7 @@
 import { MAX_PEERS } from "./settings.ts";
 
 /** Of the gateway: what passed its device or packet socket. */
-export const GATEWAY_COUNTERS = [
+const GATEWAY_COUNTERS = [
   "packetsRead",
   "bytesRead",
   "packetsWritten",
@@ -26,7 +26,7 @@ export const GATEWAY_COUNTERS = [
 export type GatewayCounters = Record<(typeof GATEWAY_COUNTERS)[number], number>;
 
 /** Of a peer. */
-export const PEER_COUNTERS = [
+const PEER_COUNTERS = [
   "isUp",
   "packetsSent",
   "packetsRefused",

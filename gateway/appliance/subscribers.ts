@@ -15,14 +15,14 @@ import { createServer, type Server, type Socket } from "node:net";
 import { createInterface } from "node:readline";
 import type { FlowUpdate } from "./messages.ts";
 
-export const FLOW_PROTOCOL_VERSION = 1;
+const FLOW_PROTOCOL_VERSION = 1;
 const MAX_SUBSCRIBERS = 64;
 /** A subscription is one short line. */
 const MAX_LINE_BYTES = 4096;
 /** Flows whose newest update is kept for a slow subscriber. */
 const MAX_PENDING = 8192;
 
-export interface FlowFilter {
+interface FlowFilter {
   /** "10.1.0.2:40000", or an address without port for all its connections. */
   readonly local?: string;
   readonly remote?: string;

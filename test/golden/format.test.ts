@@ -11,6 +11,8 @@ import type { Struct } from "../../lib/codec.ts";
 import * as blocks from "../../gateway/core/blocks.ts";
 import * as packets from "../../gateway/core/packets.ts";
 import * as repair from "../../gateway/core/repair.ts";
+import * as transparentPackets from "../../gateway/core/transparent-packets.ts";
+import * as tunnelPackets from "../../gateway/core/tunnel-packets.ts";
 import * as items from "../../logfs/core/fs/items.ts";
 import * as liveBytes from "../../logfs/core/fs/live-bytes.ts";
 import * as moved from "../../logfs/core/fs/moved.ts";
@@ -32,6 +34,8 @@ const MODULES: readonly object[] = [
   items,
   messages,
   packets,
+  transparentPackets,
+  tunnelPackets,
   blocks,
   repair,
 ];
