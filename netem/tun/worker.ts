@@ -64,7 +64,9 @@ export class PlaneThread {
       if (report.kind === "timeline") onTimeline(report.event);
       else this.waiting.shift()?.(report.reply);
     });
-    this.failed = new Promise((_resolve, reject) => this.worker.once("error", reject));
+    this.failed = new Promise((_resolve, reject) => {
+      this.worker.once("error", (error: unknown) => reject(explained(error)));
+    });
     // Whoever does not wait for the failure hears of it from `answer` and `stop`.
     this.failed.catch(() => undefined);
     this.ended = new Promise((resolve) => this.worker.once("exit", () => resolve()));
@@ -91,6 +93,12 @@ export class PlaneThread {
     this.orders.postMessage(order);
     this.bell.ring();
   }
+}
+
+/** A system call that fails here is a device that somebody has deleted; all else is a bug of ours. */
+function explained(error: unknown): unknown {
+  if (!(error instanceof Error && "syscall" in error)) return error;
+  return new SmfsError("IO", `a device of the path cannot be used: ${error.message}`, error);
 }
 
 function runPlane(task: WorkerTask, port: MessagePort): void {

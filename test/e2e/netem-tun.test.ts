@@ -1,5 +1,6 @@
 import { writeFileSync } from "node:fs";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { ip } from "../../sys/iproute.ts";
 import { setScheduling } from "../../sys/scheduling.ts";
 import { interfacesOf, namespace, namespaceExists } from "../namespaces.ts";
 import { AS_NOBODY, MAIN, Scene, whyNoNobody } from "./harness.ts";
@@ -245,6 +246,14 @@ describe.skipIf(whyNot !== undefined)(`ends of a path between namespaces${reason
     world.child.process.stdout?.destroy();
     world.child.send('{"stats":true}');
     expect(await exitCode(world.child)).toBe(0);
+    expect([world.names.a, world.names.b].map(namespaceExists)).toEqual([false, false]);
+  });
+
+  it("a device that somebody deletes ends the path with an error, and nothing is left", async () => {
+    const world = await TunWorld.open(scene, []);
+    ip(world.names.b, ["link", "delete", "wan0"]);
+    expect(await exitCode(world.child)).toBe(74);
+    expect(world.child.lastWords).toMatch(/a device of the path cannot be used: read: EBADFD/);
     expect([world.names.a, world.names.b].map(namespaceExists)).toEqual([false, false]);
   });
 

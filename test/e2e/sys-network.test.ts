@@ -1,6 +1,7 @@
 import { Worker } from "node:worker_threads";
 import { createSocket } from "node:dgram";
 import { once } from "node:events";
+import { spawnSync } from "node:child_process";
 import { closeSync, openSync, readlinkSync } from "node:fs";
 import { afterEach, describe, expect, it } from "vitest";
 import { CoalescedReceiver } from "../../sys/coalesced-receiver.ts";
@@ -14,6 +15,7 @@ import { decodeSockaddr } from "../../sys/sockaddr.ts";
 import { openTun, type TunDevice, type TunOptions } from "../../sys/tun.ts";
 import { UdpSocket } from "../../sys/udp-socket.ts";
 import { interfacesOf, namespace, whyNoNamespaces } from "../namespaces.ts";
+import { AS_NOBODY, whyNoNobody } from "./harness.ts";
 
 const LOCAL = { host: "127.0.0.1", port: 0 };
 const HERE = "192.0.2.1";
@@ -183,6 +185,24 @@ describe.skipIf(whyNot !== null)(`TUN devices in namespaces${skipped}`, () => {
     sender.flush(other.fd, () => expect.unreachable());
     expect((await heard)[0]).toEqual(Buffer.from([1, 2]));
     node.close();
+  });
+});
+
+const noNobody = whyNoNobody();
+const skippedNobody = noNobody === undefined ? "" : ` (skipped: ${noNobody})`;
+describe.skipIf(noNobody !== undefined)(`a user without rights${skippedNobody}`, () => {
+  it.each([
+    ["tun", 'openTun({ name: "smfs0", offload: "none", queue: "only" })'],
+    ["packet-socket", 'new PacketSocket({ interfaceName: "lo", link: "raw" })'],
+    ["scheduling", '(() => { if (!setScheduling("realtime")) throw { code: "NOT_PERMITTED" } })()'],
+  ])("is told that %s needs more", (file, use) => {
+    const url = new URL(`../../dist/sys/${file}.js`, import.meta.url).href;
+    const names = "openTun, PacketSocket, setScheduling";
+    const source = `const { ${names} } = await import("${url}");
+      try { ${use}; } catch (error) { process.stdout.write(error.code); }`;
+    const [command, ...args] = [...AS_NOBODY, process.execPath, "--input-type=module"];
+    const { stdout } = spawnSync(command, [...args, "--eval", source], { encoding: "utf8" });
+    expect(stdout).toBe("NOT_PERMITTED");
   });
 });
 
