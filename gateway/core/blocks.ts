@@ -91,9 +91,10 @@ export class Blocks {
   /** Adds `constant` times `bytes` of one block to another, in GF(256). */
   addScaled(target: number, source: number, bytes: number, constant: number): void {
     const { kernel } = this.instance;
-    const [to, from, length] = [addressOf(target), addressOf(source), roundUp(bytes)];
-    if (constant === 1) kernel.xor(to, from, length);
-    else kernel.addScaled(to, from, length, tablesOf(constant));
+    const to = addressOf(target);
+    const from = addressOf(source);
+    if (constant === 1) kernel.xor(to, from, roundUp(bytes));
+    else kernel.addScaled(to, from, roundUp(bytes), tablesOf(constant));
   }
 
   /** Multiplies `bytes` of a block by `constant`. */
