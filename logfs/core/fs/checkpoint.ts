@@ -37,7 +37,7 @@ export type CheckpointChange =
   | Relocate;
 
 /** Snapshots' trees stand somewhere else, and so does what the active tree shares with them. */
-export interface Relocate {
+interface Relocate {
   readonly kind: "relocate";
   readonly trees: readonly RelocatedTree[];
   /** Of the active tree, whose items point to the new places already. */

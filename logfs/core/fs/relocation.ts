@@ -56,7 +56,7 @@ export interface Key {
   readonly low: number;
 }
 
-export interface Put extends Key {
+interface Put extends Key {
   readonly value: Uint8Array;
 }
 
@@ -85,7 +85,7 @@ export class AddressMap {
 }
 
 /** The run that a piece lies in. Throws `SmfsError` BUSY when the piece is newer than the survey. */
-export function runOf({ runs, block }: MovedBlock, from: number, to: number): MovedRun {
+function runOf({ runs, block }: MovedBlock, from: number, to: number): MovedRun {
   const run = runs.find((one) => one.from <= from && to <= one.to);
   if (run !== undefined) return run;
   const where = `segment ${block.segment} offset ${block.offset}`;
@@ -264,7 +264,7 @@ export function sharedChanges(
 }
 
 /** The items of the runs of a block that had one; `owners` in the order in which that listed them. */
-export function ownerItems(
+function ownerItems(
   moved: MovedBlock,
   owners: readonly SharedOwner[],
   pieces: readonly Pick<OwnedPiece, "from" | "to" | "owner">[],
