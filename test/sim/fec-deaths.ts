@@ -21,6 +21,8 @@ export interface Death {
   packets: number;
   lost: number;
   predicted: number;
+  /** What the model says of one of them. */
+  readonly risk: number;
 }
 
 interface Options {
@@ -113,14 +115,21 @@ class Census {
     const covered = this.marks((level) => this.encoder.coveredThrough(level));
     const spread = this.marks((level) => this.encoder.spreadThrough(level));
     for (let id = last - this.lookBack; id <= last; id++) {
-      const protection = this.protectionOf(id, covered, spread);
-      const name = `${protection.layers}/${protection.spread}/${protection.depth}`;
-      const death = this.classes.get(name) ?? { packets: 0, lost: 0, predicted: 0 };
+      const death = this.deathOf(this.protectionOf(id, covered, spread));
       death.packets++;
-      death.predicted += this.model.packetRisk(protection);
+      death.predicted += death.risk;
       if (missing.has(id)) death.lost++;
-      this.classes.set(name, death);
     }
+  }
+
+  private deathOf(protection: Protection): Death {
+    const name = `${protection.layers}/${protection.spread}/${protection.depth}`;
+    const known = this.classes.get(name);
+    if (known !== undefined) return known;
+    const risk = this.model.packetRisk(protection);
+    const fresh = { packets: 0, lost: 0, predicted: 0, risk };
+    this.classes.set(name, fresh);
+    return fresh;
   }
 
   private marks(markOf: (level: number) => number): number[] {
