@@ -37,9 +37,14 @@ it can run everything inside namespaces of their own:
   unshare --map-root-user --net --mount sh -c \\
     'mount -t tmpfs none /run && smfs netem up --between siteA,siteB'
 
-Example:
-  smfs netem up --between siteA,siteB --preset transatlantic
-  ip netns exec siteA ping 198.18.0.2`;
+In the background:
+  smfs netem up --between siteA,siteB --preset wan </dev/null &
+  ip netns exec siteA ping 198.18.0.2
+  smfs netem down --between siteA,siteB
+
+One TCP flow fills a long, fast path only with larger windows than most systems allow:
+  ip netns exec siteA sysctl net.ipv4.tcp_wmem="4096 65536 67108864"
+  ip netns exec siteB sysctl net.ipv4.tcp_rmem="4096 131072 67108864"`;
 
 export function upCommand(): Command {
   const command = new Command("up")
