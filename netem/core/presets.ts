@@ -11,7 +11,7 @@
  *   "A Multifaceted Look at Starlink Performance", WWW 2024).
  * - 5g: mid-band cells in Europe and the USA (Fezeu et al., "Mid-Band 5G: A Measurement Study",
  *   arXiv:2310.11000), shared with others.
- * - teragrid-bursts: loss on uncongested optical links, in bursts, up to 1 % and more (Balakrishnan
+ * - teragrid-bursts: loss between hosts of an uncongested optical network, in bursts, up to 1 % (Balakrishnan
  *   et al., "Maelstrom: Transparent Error Correction for Lambda Networks", NSDI 2008, section 2).
  */
 import { IDEAL_LINK, type LinkSettings } from "./settings.ts";

@@ -3,12 +3,15 @@
  * carry, and what the kernel reads and writes in place.
  *
  * Invariant: a number is either free or held by one owner. Memory grows by a slab to the most
- * packets that were ever under way at once (the links bound that) and stays.
+ * packets that were ever under way at once, at most `MOST_BYTES`, and stays.
  */
+import { assert } from "../../lib/assert.ts";
 import { type NativeMemory, nativeMemory } from "../../sys/libc.ts";
 
 const SLAB_SHIFT = 10;
 const SLAB_PACKETS = 1 << SLAB_SHIFT;
+/** More than both links hold of Ethernet packets; of longer ones it is reached first. */
+const MOST_BYTES = 2 ** 30;
 /** Packets begin on cache lines of their own. */
 const ALIGNMENT_BYTES = 64;
 
@@ -19,11 +22,20 @@ export class PacketMemory {
   private readonly lengths: Uint32Array[] = [];
   private readonly free: number[] = [];
 
-  constructor(maxBytes: number) {
+  private readonly mostSlabs: number;
+
+  /** `maxBytes` of a packet; `mostBytes` of all. */
+  constructor(maxBytes: number, mostBytes = MOST_BYTES) {
     this.slotBytes = Math.ceil(maxBytes / ALIGNMENT_BYTES) * ALIGNMENT_BYTES;
+    this.mostSlabs = Math.max(1, Math.floor(mostBytes / (this.slotBytes * SLAB_PACKETS)));
   }
 
-  /** A packet to be filled. */
+  /** For a packet and its duplicate. */
+  get hasRoom(): boolean {
+    return this.free.length >= 2 || this.slabs.length < this.mostSlabs;
+  }
+
+  /** A packet to be filled. Not without room. */
   take(): number {
     if (this.free.length === 0) this.grow();
     return this.free.pop() as number;
@@ -64,6 +76,7 @@ export class PacketMemory {
   }
 
   private grow(): void {
+    assert(this.slabs.length < this.mostSlabs, "whoever takes a packet asks for room first");
     const first = this.slabs.length * SLAB_PACKETS;
     this.slabs.push(nativeMemory(SLAB_PACKETS * this.slotBytes));
     this.lengths.push(new Uint32Array(SLAB_PACKETS));

@@ -99,6 +99,8 @@ export class TunPlane implements ControlledPath<TunStatistics> {
       const fromB = this.read(deviceB, bToA);
       const delivered = this.deliver(aToB, deviceB) + this.deliver(bToA, deviceA);
       moved += fromA + fromB + delivered;
+      // Without room packets wait in their devices, and others there are dropped, and counted.
+      if (!this.packets.hasRoom) return true;
       if (fromA < BATCH && fromB < BATCH) return moved > 0;
     }
   }
@@ -107,6 +109,7 @@ export class TunPlane implements ControlledPath<TunStatistics> {
     const { packets } = this;
     const now = nowMicros();
     for (let count = 0; count < BATCH; count++) {
+      if (!packets.hasRoom) return count;
       const packet = packets.take();
       const length = device.read(packets.memory(packet), packets.offset(packet), packets.slotBytes);
       if (length === 0) {
