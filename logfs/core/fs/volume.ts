@@ -230,7 +230,7 @@ export class TreeVolume implements CleanableVolume, SnapshotSource {
 
   get kept(): Pick<
     KeptSnapshots,
-    "mostOf" | "writtenSecondsOf" | "naming" | "unknown" | "tableBytes" | "count"
+    "mostOf" | "writtenSecondsOf" | "naming" | "unknown" | "tableBytes" | "list" | "current"
   > {
     return this.state.kept;
   }

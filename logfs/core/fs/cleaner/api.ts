@@ -37,7 +37,7 @@ export interface CleanableVolume extends Volume {
   readonly pinned: Pick<SegmentSet, "has">;
   readonly kept: Pick<
     KeptSnapshots,
-    "mostOf" | "writtenSecondsOf" | "naming" | "unknown" | "tableBytes" | "count"
+    "mostOf" | "writtenSecondsOf" | "naming" | "unknown" | "tableBytes" | "list" | "current"
   >;
   /** Another one when a snapshot was taken or returned to: what was known of who refers to what is void. */
   readonly treesVersion: string;

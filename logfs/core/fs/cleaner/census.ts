@@ -1,5 +1,6 @@
 /** The segments of a log as the cleaner sees them: how much of them is dead, which may be cleaned. */
 import type { LogSegment } from "../../log/api.ts";
+import type { Snapshot } from "../snapshot.ts";
 import type { CleanableVolume, CleanerLog } from "./api.ts";
 import { gainOf, type SegmentUsage, type SpaceUse } from "./policy.ts";
 
@@ -8,10 +9,7 @@ const ATTEMPTS = 3;
 
 interface CensusPorts {
   readonly log: Pick<CleanerLog, "segments" | "checkpoint">;
-  readonly volume: Pick<
-    CleanableVolume,
-    "live" | "pinned" | "kept" | "needed" | "replaced" | "treesVersion"
-  >;
+  readonly volume: Pick<CleanableVolume, "live" | "pinned" | "kept" | "needed" | "replaced">;
   readonly space: () => { totalBytes: number; freeBytes: number };
 }
 
@@ -25,10 +23,14 @@ export interface DeadSegments {
 export class SegmentCensus {
   private readonly ports: CensusPorts;
   private readonly attempts = new Map<number, number>();
-  /** What surveys found alive in segments that tables made seem emptier. */
+  /**
+   * What surveys found alive in segments that tables made seem emptier. Trees only let go of what is in
+   * a sealed segment, and a new snapshot has what the active tree has: it stays the most that it may
+   * be until a snapshot is removed.
+   */
   private readonly surveyed = new Map<number, { unionBytes: number; activeBytes: number }>();
-  /** Of the trees that were surveyed. */
-  private surveyedVersion = "";
+  /** The snapshots at that time, or since. */
+  private surveyedWith: readonly Snapshot[] = [];
 
   constructor(ports: CensusPorts) {
     this.ports = ports;
@@ -96,9 +98,16 @@ export class SegmentCensus {
 
   /** A survey found that all trees together refer to so much of a segment. */
   noteFull(segment: number, unionBytes: number): void {
-    if (this.surveyedVersion !== this.treesVersion) this.surveyed.clear();
-    this.surveyedVersion = this.treesVersion;
+    this.forgetWhenRemoved();
     this.surveyed.set(segment, { unionBytes, activeBytes: this.ports.volume.live.of(segment) });
+  }
+
+  private forgetWhenRemoved(): void {
+    const { kept } = this.ports.volume;
+    if (this.surveyedWith.some((snapshot) => kept.current(snapshot) === undefined)) {
+      this.surveyed.clear();
+    }
+    this.surveyedWith = kept.list;
   }
 
   /** A victim has kept live bytes. True when it will not be tried again. */
@@ -118,6 +127,7 @@ export class SegmentCensus {
   }
 
   private movable(): LogSegment[] {
+    this.forgetWhenRemoved();
     const { log, volume } = this.ports;
     const { unknown } = volume.kept;
     return log.segments.filter(({ segment }) => !unknown.has(segment));
@@ -134,15 +144,9 @@ export class SegmentCensus {
   private liveBytesIn(segment: number): number {
     const { live, kept } = this.ports.volume;
     const activeBytes = live.of(segment);
-    const isKnown = this.surveyedVersion === this.treesVersion;
-    const surveyed = isKnown ? this.surveyed.get(segment) : undefined;
+    const surveyed = this.surveyed.get(segment);
     const gone = surveyed === undefined ? 0 : surveyed.activeBytes - activeBytes;
     const unionBytes = surveyed === undefined ? 0 : surveyed.unionBytes - gone;
     return Math.max(activeBytes, kept.mostOf(segment), unionBytes);
-  }
-
-  private get treesVersion(): string {
-    const { kept, treesVersion } = this.ports.volume;
-    return `${treesVersion}/${kept.count}`;
   }
 }
