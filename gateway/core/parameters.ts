@@ -120,6 +120,13 @@ export function levelsOf(parameters: CodeParameters): number {
   return repairsByLevel(parameters).length;
 }
 
+/** The level that a packet has at least when everything partial was flushed. */
+export function flushedLevelOf(parameters: CodeParameters): number {
+  const levels = repairsByLevel(parameters);
+  if (parameters.kind !== "sliding-window") return levels.length;
+  return levels.filter((repairs) => repairs <= parameters.c).length;
+}
+
 function stepsTo(most: number): number[] {
   if (most === 0) return [];
   const steps = LEVEL_STEPS.filter((step) => step < most);

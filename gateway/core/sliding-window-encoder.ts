@@ -110,7 +110,8 @@ export class SlidingWindowEncoder implements KindEncoder {
   }
 
   private flush(): void {
-    if (!this.isFlushed && this.flushing === 0) this.flushing = this.parameters.c - this.sinceLast;
+    const isPending = this.count > 0 && !this.isFlushed;
+    if (isPending && this.flushing === 0) this.flushing = this.parameters.c - this.sinceLast;
   }
 
   private write(out: Uint8Array, density: number, spread: RepairMarks | null): number {
