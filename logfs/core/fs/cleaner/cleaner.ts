@@ -12,6 +12,7 @@
 import { messageOf, SmfsError } from "../../../../lib/errors.ts";
 import type { Clock, Timers } from "../../../../lib/ports.ts";
 import type { CleanableVolume, CleanerLog } from "./api.ts";
+import { Balance } from "./balance.ts";
 import { evacuate } from "./evacuation.ts";
 import { Gate } from "./gate.ts";
 import { SpaceNeeds } from "./needs.ts";
@@ -111,12 +112,7 @@ export class Cleaner {
   private uselessGarbageBytes = 0;
   /** It was of no use because something was in the way. */
   private wasObstructed = false;
-  /**
-   * What the rounds since it began to run have gained, and the most that it ever was: on a full store
-   * a round may gain what the next one costs, for ever.
-   */
-  private balanceBytes = 0;
-  private bestBalanceBytes = 0;
+  private readonly balance = new Balance();
   /** Rounds, one after the other, that gained nothing. */
   private fruitlessRounds = 0;
   /** Of free space: what the round under way is going to move. */
@@ -245,8 +241,7 @@ export class Cleaner {
     if (this.state !== "idle") return;
     this.state = "running";
     // Not in this step: it may be one in which the log has taken a record and the tree has not.
-    this.balanceBytes = 0;
-    this.bestBalanceBytes = 0;
+    this.balance.begin();
     const run = Promise.resolve().then(work);
     this.ended = run.then(
       () => {},
@@ -318,11 +313,7 @@ export class Cleaner {
       await this.dropDead("whenItGains");
       this.judge(evacuated);
     }
-    this.balanceBytes += this.goneBytes - beforeBytes - this.costBytes;
-    if (this.balanceBytes > this.bestBalanceBytes) {
-      this.bestBalanceBytes = this.balanceBytes;
-      return "gained";
-    }
+    if (this.balance.note(this.goneBytes - beforeBytes, this.costBytes)) return "gained";
     return victims.length === 0 ? "nothing" : "fruitless";
   }
 
