@@ -43,7 +43,7 @@ export async function runGateway(path: string): Promise<void> {
   });
   process.stdout.write(`${file.gateway.interfaceName}: gateway is up, ${file.gateway.mode} mode\n`);
   await Promise.race([stopped, gateway.ended]).catch(reportFailure);
-  await gateway.stop();
+  await gateway.stop().catch(reportFailure);
   await control.close();
   await page?.close();
   // Worker threads of libraries must not keep a finished gateway alive.

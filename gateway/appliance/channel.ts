@@ -10,7 +10,7 @@ import { equalBytes } from "../../lib/bytes.ts";
 import { Receiver, Sender } from "../../sys/datagrams.ts";
 import { decodeSockaddr } from "../../sys/sockaddr.ts";
 import { systemTime } from "../../sys/time.ts";
-import { Association } from "../core/association.ts";
+import { Association, type Verdict } from "../core/association.ts";
 import { MAX_DATAGRAM_BYTES } from "../core/config.ts";
 import type { LinkHandler, LinkStatistics } from "../core/link.ts";
 import type { MessageHandler } from "../core/messages.ts";
@@ -93,19 +93,24 @@ export class Channel {
       if (count > 0) this.handler.onBatch();
       // One reading of the clock serves a batch: it was all there.
       const nowMicros = systemTime.nowMicros();
-      for (let i = 0; i < count; i++) this.take(receiver.datagram(i), i, nowMicros);
+      let authentic = -1;
+      for (let i = 0; i < count; i++) {
+        if (this.take(receiver.datagram(i), i, nowMicros) === "authentic") authentic = i;
+      }
+      // Of a batch the newest tells where the peer is.
+      if (authentic >= 0) this.learn(receiver.source(authentic));
       if (count < BATCH) return;
     }
   }
 
-  private take(datagram: Uint8Array, place: number, nowMicros: number): void {
+  private take(datagram: Uint8Array, place: number, nowMicros: number): Verdict {
     const verdict = this.association.handleDatagram(datagram, nowMicros);
-    if (verdict === "authentic") this.learn(this.receiver.source(place));
     const length = this.association.pollReply(this.buffer);
-    if (length === 0) return;
+    if (length === 0) return verdict;
     this.flush();
     this.sender.push(this.buffer.subarray(0, length), this.receiver.source(place));
     this.flush();
+    return verdict;
   }
 
   private learn(source: Uint8Array): void {

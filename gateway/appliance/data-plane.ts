@@ -16,6 +16,11 @@ import { Tunnel } from "./tunnel.ts";
 
 /** Statistics are written, and idle flows looked for, this often. */
 const HOUSEKEEPING_MICROS = 100_000;
+/**
+ * While there is work again and again, turns begin at most this often, as network cards moderate
+ * their interrupts: a turn for each packet would cost more than the packet.
+ */
+const REST_MICROS = 100;
 /** Places of the poll set. The peers' sockets come behind. */
 const BELL = 0;
 const DEVICE = 1;
@@ -34,6 +39,9 @@ export class DataPlane {
   private isStopped = false;
   /** A turn ended before its work did: the next does not wait. */
   private hasMore = false;
+  private turnMicros = -Infinity;
+  private isBusy = false;
+  private readonly resting: PollSet;
 
   /** `takeMessage` gives what the control thread sent, after it rang the bell. */
   constructor(
@@ -51,6 +59,7 @@ export class DataPlane {
     const context = { tell, feed: this.feed, counters: this.counters, seed };
     this.path = openPath(settings, context, systemTime.nowMicros());
     this.poll = this.pollSet();
+    this.resting = new PollSet([bell.fd]);
   }
 
   /** Until it is told to stop. */
@@ -62,10 +71,13 @@ export class DataPlane {
   }
 
   private turn(): void {
+    this.rest();
     this.poll.wait(this.waitMicros(systemTime.nowMicros()));
     this.counters.wakeups++;
     if (this.poll.isReadable(BELL)) this.handleMessages();
     let nowMicros = systemTime.nowMicros();
+    this.isBusy = nowMicros - this.turnMicros < REST_MICROS;
+    this.turnMicros = nowMicros;
     this.path.handleTimeout(nowMicros);
     this.receive();
     nowMicros = systemTime.nowMicros();
@@ -77,6 +89,12 @@ export class DataPlane {
     this.path.handleTimeout(nowMicros);
     this.feed.pump(this.peers, nowMicros);
     if (nowMicros >= this.nextHousekeepingMicros) this.housekeep(nowMicros);
+  }
+
+  private rest(): void {
+    if (!this.isBusy || this.hasMore) return;
+    const left = this.turnMicros + REST_MICROS - systemTime.nowMicros();
+    if (left > 0) this.resting.wait(left);
   }
 
   private waitMicros(nowMicros: number): number {

@@ -7,6 +7,7 @@
  */
 import type { Logger } from "../../lib/ports.ts";
 import { messageOf, SmfsError } from "../../lib/errors.ts";
+import { SystemError } from "../../sys/libc.ts";
 import { PacketSocket } from "../../sys/packet-socket.ts";
 import { openTun, type TunDevice } from "../../sys/tun.ts";
 import type { GatewayConfig } from "./config.ts";
@@ -356,9 +357,18 @@ class Capture implements Attachment {
     this.mtu = packetBytes;
   }
 
+  /** What went away by itself, with its interface, need not be put back. */
   close(): void {
-    for (const route of this.routes.values()) route.restore();
-    this.quiet.restore();
+    for (const route of this.routes.values()) ignoringGone(() => route.restore());
+    ignoringGone(() => this.quiet.restore());
     this.socket.close();
+  }
+}
+
+function ignoringGone(restore: () => void): void {
+  try {
+    restore();
+  } catch (error) {
+    if (!(error instanceof SmfsError || error instanceof SystemError)) throw error;
   }
 }

@@ -44,6 +44,8 @@ export class Tunnel implements Path {
   private readonly paths = new Map<string, TunnelPeer>();
   private table = new PrefixTable<TunnelPeer>([]);
   private readonly message = new Uint8Array(TunnelMessage.size + MAX_PACKET_BYTES);
+  /** The packet in it. */
+  private readonly messagePacket = this.message.subarray(TunnelMessage.size);
   private readonly answer = nativeMemory(64 + MAX_ANSWER_BYTES[6]);
   /** Whose packet waits for room in its queue. */
   private waiting: TunnelPeer | null = null;
@@ -149,7 +151,7 @@ export class Tunnel implements Path {
     const { counters } = path.peer;
     while (reader.hasMore) {
       const length = TunnelMessage.size + reader.write(message, TunnelMessage.size);
-      if (path.send(message, length, nowMicros)) counters.packetsSent++;
+      if (path.send(message, this.messagePacket, length, nowMicros)) counters.packetsSent++;
       else if (this.paths.size === 1 && path.peer.channel.association.up) {
         this.waiting = path;
         return;
@@ -194,7 +196,10 @@ class TunnelPeer implements PeerTraffic {
   private readonly writer: TunWriter;
   private readonly reorder: Reorder;
   private readonly packet = new IpPacket();
+  /** Of one that had waited. */
   private readonly delivered = new IpPacket();
+  /** The message whose packet is in `packet`. */
+  private current: Uint8Array | null = null;
   private prefixes: Peer["prefixes"];
   private nowMicros: number;
 
@@ -220,12 +225,13 @@ class TunnelPeer implements PeerTraffic {
     this.prefixes = this.peer.prefixes;
   }
 
-  /** Queues the first `length` bytes of `message`; false when there is no room. */
-  send(message: Uint8Array, length: number, nowMicros: number): boolean {
+  /** Queues the first `length` bytes of `message`, `packet` in them; false without room. */
+  send(message: Uint8Array, packet: Uint8Array, length: number, nowMicros: number): boolean {
     const { channel, flows } = this.peer;
     const whole = message.subarray(0, length);
     if (!channel.association.sendMessage(whole, "protected", flows.nextToken)) return false;
-    this.packet.parse(whole.subarray(TunnelMessage.size));
+    this.current = null;
+    this.packet.parse(packet, length - TunnelMessage.size);
     flows.notePassed(this.packet, nowMicros);
     return true;
   }
@@ -255,6 +261,7 @@ class TunnelPeer implements PeerTraffic {
       this.skip(id);
       return;
     }
+    this.current = bytes;
     counters.packetsReceived++;
     if (isRebuilt) counters.packetsRebuiltHere++;
     this.peer.flows.noteReceived(packet, this.nowMicros);
@@ -275,9 +282,12 @@ class TunnelPeer implements PeerTraffic {
   }
 
   private deliver(message: Uint8Array): void {
-    const { delivered } = this;
-    delivered.parse(message.subarray(TunnelMessage.size));
-    this.writer.write(delivered, message[0] === TUNNEL.undone ? "undone" : "complete");
+    let { packet } = this;
+    if (message !== this.current) {
+      packet = this.delivered;
+      packet.parse(message.subarray(TunnelMessage.size));
+    }
+    this.writer.write(packet, message[0] === TUNNEL.undone ? "undone" : "complete");
   }
 
   onMessageSent(id: number, token: number): void {

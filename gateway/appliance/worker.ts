@@ -3,6 +3,7 @@ import { parentPort, receiveMessageOnPort, workerData } from "node:worker_thread
 import { assert } from "../../lib/assert.ts";
 import { messageOf } from "../../lib/errors.ts";
 import { Bell } from "../../sys/poll.ts";
+import { setScheduling } from "../../sys/scheduling.ts";
 import { DataPlane } from "./data-plane.ts";
 import type { FromDataPlane, ToDataPlane } from "./messages.ts";
 import type { DataPlaneSettings } from "./settings.ts";
@@ -30,6 +31,8 @@ function takeMessage(): ToDataPlane | null {
 }
 
 const { settings, bell, statistics, seed } = workerData as WorkerStart;
+// A packet that waits for its turn on a busy machine is late for its flow, and for the repairs' order.
+setScheduling("realtime");
 try {
   const shared = new SharedStatistics(statistics);
   const plane = new DataPlane(settings, new Bell(bell), shared, seed, tell, takeMessage);

@@ -54,6 +54,11 @@ export class FlowTable {
     return (this.flows[slot]?.number ?? 0) !== 0;
   }
 
+  /** Whether the slot is that of the flow with this key. */
+  hasFlow(slot: number, key: Uint8Array): boolean {
+    return this.isUsed(slot) && this.hasKey(slot, key);
+  }
+
   /** Slot of the flow; −1 when there is none. */
   find(key: Uint8Array): number {
     let slot = this.buckets[this.bucketOf(key)] ?? NONE;

@@ -48,6 +48,9 @@ export class Flows {
   private readonly isChanged: Uint8Array;
   private readonly changed: Int32Array;
   private changedCount = 0;
+  /** Of the packet before, one for each direction: packets come in trains. */
+  private sendingSlot = NO_FLOW;
+  private receivingSlot = NO_FLOW;
   private nextNumber = 1;
 
   constructor(options: FlowsOptions) {
@@ -108,7 +111,8 @@ export class Flows {
   private follow(packet: IpPacket, nowMicros: number): number {
     this.statistics.packets++;
     writeFlowKey(packet, "out", this.key);
-    let slot = this.table.find(this.key);
+    let slot = this.find(this.sendingSlot);
+    this.sendingSlot = slot;
     if (packet.hasFlag("rst")) {
       if (slot !== NO_FLOW) this.end(slot, "reset");
       return NO_FLOW;
@@ -125,6 +129,12 @@ export class Flows {
     flow.noteSegment(packet);
     this.use(slot, flow, nowMicros);
     return slot;
+  }
+
+  /** Slot of the flow with `key`, which is likely the one of the packet before. */
+  private find(likely: number): number {
+    const isLikely = likely !== NO_FLOW && this.table.hasFlow(likely, this.key);
+    return isLikely ? likely : this.table.find(this.key);
   }
 
   /** A SYN begins a connection anew unless it is the first one's retransmission. */
@@ -153,7 +163,8 @@ export class Flows {
   noteReceived(packet: IpPacket, nowMicros: number): void {
     if (!packet.isTcp) return;
     writeFlowKey(packet, "in", this.key);
-    const slot = this.table.find(this.key);
+    const slot = this.find(this.receivingSlot);
+    this.receivingSlot = slot;
     if (slot === NO_FLOW) return;
     if (packet.hasFlag("rst")) {
       this.end(slot, "reset");

@@ -24,10 +24,10 @@ export function checksum(bytes: Uint8Array, at: number, length: number): number 
   return ~fold(sumWords(bytes, at, length)) & 0xffff;
 }
 
-/** Writes the header checksum of an IPv4 packet. */
-export function setHeaderChecksum(bytes: Uint8Array, headerBytes: number): void {
-  writeU16(bytes, IPV4.checksumAt, 0);
-  writeU16(bytes, IPV4.checksumAt, checksum(bytes, 0, headerBytes));
+/** Writes the header checksum of an IPv4 packet that stands at `at`. */
+export function setHeaderChecksum(bytes: Uint8Array, headerBytes: number, at: number = 0): void {
+  writeU16(bytes, at + IPV4.checksumAt, 0);
+  writeU16(bytes, at + IPV4.checksumAt, checksum(bytes, at, headerBytes));
 }
 
 /** Of the transport with its pseudo-header (RFC 9293 §3.1, RFC 8200 §8.1): 0 when it is right. */

@@ -30,7 +30,7 @@ export function writeSegment(
   const headers = transportAt + packet.tcpHeaderBytes;
   const from = index * segmentBytes;
   const payload = Math.min(segmentBytes, payloadBytes - from);
-  out.set(bytes.subarray(0, headers), at);
+  for (let i = 0; i < headers; i++) out[at + i] = bytes[i] ?? 0;
   out.set(bytes.subarray(headers + from, headers + from + payload), at + headers);
   const length = headers + payload;
   const tcp = at + transportAt;
@@ -39,16 +39,13 @@ export function writeSegment(
   const cleared = (isLast ? 0 : FIN_AND_PSH) | (index === 0 ? 0 : CWR);
   out[tcp + TCP.flagsAt] = packet.flags & ~cleared;
   writeU16(out, tcp + TCP.checksumAt, undoneChecksum(packet, length - transportAt));
-  const written = out.subarray(at, at + length);
-  if (packet.version === 4) setIpv4Length(written, packet.headerBytes, index);
-  else writeU16(written, IPV6.payloadBytesAt, length - IPV6.headerBytes);
+  if (packet.version === 6) writeU16(out, at + IPV6.payloadBytesAt, length - IPV6.headerBytes);
+  else {
+    writeU16(out, at + IPV4.lengthAt, length);
+    writeU16(out, at + IPV4.idAt, (readU16(bytes, IPV4.idAt) + index) & 0xffff);
+    setHeaderChecksum(out, packet.headerBytes, at);
+  }
   return length;
-}
-
-function setIpv4Length(packet: Uint8Array, headerBytes: number, index: number): void {
-  writeU16(packet, IPV4.lengthAt, packet.length);
-  writeU16(packet, IPV4.idAt, (readU16(packet, IPV4.idAt) + index) & 0xffff);
-  setHeaderChecksum(packet, headerBytes);
 }
 
 /** A packet of this length is the most that an IP header can say. */
