@@ -30,9 +30,9 @@ export class PacketMemory {
     this.mostSlabs = Math.max(1, Math.floor(mostBytes / (this.slotBytes * SLAB_PACKETS)));
   }
 
-  /** For a packet and its duplicate. */
-  get hasRoom(): boolean {
-    return this.free.length >= 2 || this.slabs.length < this.mostSlabs;
+  hasRoomFor(packets: number): boolean {
+    const unused = (this.mostSlabs - this.slabs.length) * SLAB_PACKETS;
+    return this.free.length + unused >= packets;
   }
 
   /** A packet to be filled. Not without room. */

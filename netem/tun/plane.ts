@@ -2,10 +2,10 @@
  * The data plane between two TUN devices: reads what a site sends, asks the emulated path what
  * becomes of it, and writes it to the other site when its time has come.
  *
- * For a thread of its own, which waits here and nowhere else. Packets are stamped when their batch
- * is read. After a turn that found something the thread rests for `REST_MICROS`, as network cards
- * hold back interrupts: the next turn then finds more packets at once, and a packet is late by that
- * much at most (`statistics().lateMicrosTotal` says by how much they were).
+ * For a thread of its own, which waits here and nowhere else. After a turn that found something the
+ * thread rests for `REST_MICROS`, as network cards hold back interrupts: the next turn then finds
+ * more packets at once, and a packet is late by that much at most (`statistics().lateMicrosTotal`
+ * says by how much they were). None is ever early.
  */
 import { EmulatedPath, type PathSettings } from "../core/path.ts";
 import type { EmulatedLink } from "../core/link.ts";
@@ -18,6 +18,8 @@ import { PacketMemory } from "./packet-memory.ts";
 
 /** Packets that are read from one site before the other is looked at. */
 const BATCH = 64;
+/** Each may be duplicated. */
+const MOST_OF_BATCH = 2 * BATCH;
 const REST_MICROS = 100;
 
 export interface PlaneOptions {
@@ -49,6 +51,7 @@ export class TunPlane implements ControlledPath<TunStatistics> {
   private readonly packets: PacketMemory;
   private readonly arrivals: PollSet;
   private readonly bell: PollSet;
+  private readonly batch = new Uint32Array(BATCH);
   private readonly counts = { sendErrors: 0, lateMicrosTotal: 0, lateMicrosMax: 0 };
 
   constructor(options: PlaneOptions) {
@@ -100,16 +103,30 @@ export class TunPlane implements ControlledPath<TunStatistics> {
       const delivered = this.deliver(aToB, deviceB) + this.deliver(bToA, deviceA);
       moved += fromA + fromB + delivered;
       // Without room packets wait in their devices, and others there are dropped, and counted.
-      if (!this.packets.hasRoom) return true;
+      if (!this.packets.hasRoomFor(MOST_OF_BATCH)) return true;
       if (fromA < BATCH && fromB < BATCH) return moved > 0;
     }
   }
 
+  /**
+   * A batch enters at the time at which its last packet was read: a stamp from before would make the
+   * path shorter for a packet that was sent while this thread was away.
+   */
   private read(device: TunDevice, link: EmulatedLink<number>): number {
+    const count = this.readBatch(device);
+    const now = count === 0 ? 0 : nowMicros();
+    for (let i = 0; i < count; i++) {
+      const packet = this.batch[i] as number;
+      const bytes = this.packets.length(packet) - device.headerBytes;
+      if (link.send(packet, bytes, now) !== "queued") this.packets.release(packet);
+    }
+    return count;
+  }
+
+  private readBatch(device: TunDevice): number {
     const { packets } = this;
-    const now = nowMicros();
+    if (!packets.hasRoomFor(MOST_OF_BATCH)) return 0;
     for (let count = 0; count < BATCH; count++) {
-      if (!packets.hasRoom) return count;
       const packet = packets.take();
       const length = device.read(packets.memory(packet), packets.offset(packet), packets.slotBytes);
       if (length === 0) {
@@ -117,8 +134,7 @@ export class TunPlane implements ControlledPath<TunStatistics> {
         return count;
       }
       packets.setLength(packet, length);
-      const result = link.send(packet, length - device.headerBytes, now);
-      if (result !== "queued") packets.release(packet);
+      this.batch[count] = packet;
     }
     return BATCH;
   }

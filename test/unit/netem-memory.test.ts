@@ -30,18 +30,20 @@ describe.skipIf(process.platform !== "linux")("packets in native memory (Linux o
     );
   });
 
-  it("end where they are told to, with room for a duplicate of the last", () => {
+  it("end where they are told to, and say so before", () => {
     const memory = new PacketMemory(MAX_BYTES, 4 * 2 ** 20);
     const packets: number[] = [];
-    while (memory.hasRoom) packets.push(memory.take());
+    while (memory.hasRoomFor(2)) packets.push(memory.take());
     const room = Math.ceil(MAX_BYTES / 64) * 64;
     expect(packets.length * room).toBeLessThanOrEqual(4 * 2 ** 20);
     expect(packets.length).toBeGreaterThan(1024);
+    expect(memory.hasRoomFor(1)).toBe(true);
     memory.copy(packets[0] ?? 0);
+    expect(memory.hasRoomFor(1)).toBe(false);
     expect(() => {
       for (;;) memory.take();
     }).toThrow(/room/);
     for (const packet of packets) memory.release(packet);
-    expect(memory.hasRoom).toBe(true);
+    expect(memory.hasRoomFor(packets.length)).toBe(true);
   });
 });
