@@ -4,7 +4,7 @@
  *
  * - `cooked` packets begin with their IP header, `raw` ones with the link's.
  * - What this machine sends may be seen before the kernel has cut it and summed it: up to 64 KB
- *   where the interface cuts (`ethtool -K … tso off gso off` on it, or ask for `VirtioHeader`s).
+ *   where the interface cuts (ethtool(8): tso and gso off on it).
  */
 import { closeSync } from "node:fs";
 import { SmfsError } from "../lib/errors.ts";
@@ -15,29 +15,19 @@ import {
   bindSocket,
   openSocket,
   setReceiveBuffer,
-  setSocketOption,
   SOCK_DGRAM,
   SOCK_RAW,
   socketFailure,
 } from "./socket.ts";
 
-/** include/uapi/linux/if_ether.h */
+/** include/uapi/linux/if_ether.h: the only protocol of which a socket sees what leaves, too. */
 const ETH_P_ALL = 0x0003;
-/** include/uapi/linux/if_packet.h */
-const SOL_PACKET = 263;
-const PACKET_VNET_HDR = 15;
-const PACKET_IGNORE_OUTGOING = 23;
 
 const PACKET_TYPE_AT = LinkAddress.offsetOf("packetType");
 
 export interface PacketSocketOptions {
   readonly interfaceName: string;
   readonly link: "cooked" | "raw";
-  /** Ethernet protocol (0x0800 IPv4, 0x86dd IPv6), only as it comes in; without, all, both ways. */
-  readonly protocol?: number;
-  readonly outgoing?: "seen" | "ignored";
-  /** `present`: a `VirtioHeader` of `tun.ts` in front of every packet; only with `raw`. */
-  readonly virtioHeader?: "present" | "absent";
   readonly bufferBytes?: number;
 }
 
@@ -56,27 +46,12 @@ export class PacketSocket {
     try {
       // Protocol 0 hears nothing: what other interfaces carry must not be in the queue before `bind`.
       this.fd = openSocket(AF_PACKET, type, 0, (fd) => {
-        setOptions(fd, options);
-        bindSocket(fd, this.nameOf(options.protocol ?? ETH_P_ALL));
+        if (options.bufferBytes !== undefined) setReceiveBuffer(fd, options.bufferBytes);
+        bindSocket(fd, nameOf(this.interfaceIndex));
       });
     } catch (error) {
       throw socketFailure(`no packet socket on ${options.interfaceName}`, error);
     }
-  }
-
-  /** A sockaddr for `Sender.push`: a packet that begins with its IP header, on a `cooked` socket. */
-  nameOf(protocol: number): Uint8Array {
-    const name = new Uint8Array(LinkAddress.size);
-    LinkAddress.encode(viewOf(name), 0, {
-      family: AF_PACKET,
-      protocol: bigEndian(protocol),
-      interfaceIndex: this.interfaceIndex,
-      hardwareType: 0,
-      packetType: 0,
-      addressBytes: 0,
-      address: new Uint8Array(8),
-    });
-    return name;
   }
 
   close(): void {
@@ -91,10 +66,18 @@ export function directionOf(source: Uint8Array): PacketDirection {
   return direction ?? "to-others";
 }
 
-function setOptions(fd: number, options: PacketSocketOptions): void {
-  if (options.bufferBytes !== undefined) setReceiveBuffer(fd, options.bufferBytes);
-  if (options.outgoing === "ignored") setSocketOption(fd, SOL_PACKET, PACKET_IGNORE_OUTGOING, 1);
-  if (options.virtioHeader === "present") setSocketOption(fd, SOL_PACKET, PACKET_VNET_HDR, 1);
+function nameOf(interfaceIndex: number): Uint8Array {
+  const name = new Uint8Array(LinkAddress.size);
+  LinkAddress.encode(viewOf(name), 0, {
+    family: AF_PACKET,
+    protocol: bigEndian(ETH_P_ALL),
+    interfaceIndex,
+    hardwareType: 0,
+    packetType: 0,
+    addressBytes: 0,
+    address: new Uint8Array(8),
+  });
+  return name;
 }
 
 const ifNameToIndex = declareRaw("if_nametoindex", "unsigned int if_nametoindex(const char *name)");

@@ -25,9 +25,6 @@ import { readInPlace, writeInPlace } from "./device.ts";
 /** include/uapi/asm-generic/poll.h */
 const POLLIN = 0x01;
 const POLLOUT = 0x04;
-const POLLERR = 0x08;
-const POLLHUP = 0x10;
-const POLLNVAL = 0x20;
 
 const PollEntry = struct("pollfd", {
   fd: i32("descriptor"),
@@ -45,11 +42,11 @@ const ppoll = declareRaw(
 
 const LONGEST_WAIT_MICROS = 500_000;
 
-export type Interest = "read" | "write" | "both" | "nothing";
+/** `both`: readable, or writable again. */
+export type Interest = "read" | "both" | "nothing";
 
 const EVENTS: Readonly<Record<Interest, number>> = {
   read: POLLIN,
-  write: POLLOUT,
   both: POLLIN | POLLOUT,
   nothing: 0,
 };
@@ -93,15 +90,6 @@ export class PollSet {
 
   isReadable(place: number): boolean {
     return (this.found(place) & POLLIN) !== 0;
-  }
-
-  isWritable(place: number): boolean {
-    return (this.found(place) & POLLOUT) !== 0;
-  }
-
-  /** An error waits in it, its other end is gone, or it is no descriptor. */
-  isBroken(place: number): boolean {
-    return (this.found(place) & (POLLERR | POLLHUP | POLLNVAL)) !== 0;
   }
 
   private found(place: number): number {

@@ -62,8 +62,8 @@ export interface TunOptions {
   /** At most 15 characters; a `%d` in it becomes the first free number. */
   readonly name: string;
   readonly offload: TunOffload;
-  /** Several opens of one name share its flows; `attach` also takes a device that is there. */
-  readonly queue: "only" | "one-of-several" | "attach";
+  /** `only`: a new device. Opens of one name as `one-of-several` share its flows. */
+  readonly queue: "only" | "one-of-several";
 }
 
 const ioctl = declare("ioctl", "int ioctl(int fd, unsigned long request, ...)");

@@ -2,7 +2,7 @@ import { Worker } from "node:worker_threads";
 import { createSocket } from "node:dgram";
 import { once } from "node:events";
 import { spawnSync } from "node:child_process";
-import { closeSync, openSync, readlinkSync } from "node:fs";
+import { readlinkSync } from "node:fs";
 import { afterEach, describe, expect, it } from "vitest";
 import { CoalescedReceiver } from "../../sys/coalesced-receiver.ts";
 import { Receiver, Sender } from "../../sys/datagrams.ts";
@@ -259,14 +259,6 @@ it("a thread that waits for ever ends with its process, and when it is told", as
   });
   await once(worker, "message");
   expect(await worker.terminate()).toBe(1);
-});
-
-it("a descriptor that is none shows as broken", () => {
-  const fd = openSync("/dev/null", "r");
-  closeSync(fd);
-  const poll = new PollSet([fd]);
-  expect(poll.wait(0)).toBe(1);
-  expect(poll.isBroken(0)).toBe(true);
 });
 
 it.each(["127.0.0.1", "::1"])("synchronous UDP sockets at %s talk to one another", (host) => {
