@@ -9,7 +9,8 @@ import { ID_WINDOW, MAX_BITMAP_BYTES } from "./packets.ts";
 
 const MASK = ID_WINDOW - 1;
 
-export type Arrival = "new" | "duplicate" | "outside";
+/** `late`: never had, and the sender does not wait for it any more; a message is still welcome. */
+export type Arrival = "new" | "late" | "duplicate" | "outside";
 
 export class Arrivals {
   private readonly bits = new Uint8Array(ID_WINDOW / 8);
@@ -24,10 +25,13 @@ export class Arrivals {
     return this.baseId < this.endId;
   }
 
-  /** Can `id` be taken in? Only then may `mark` be called. */
+  /** Can `id` be taken in, as `new` or `late`? Only then may `mark` be called. */
   check(id: number): Arrival {
     if (id >= this.settledId + ID_WINDOW) return "outside";
-    return id < this.baseId || (id < this.endId && this.has(id)) ? "duplicate" : "new";
+    if (id >= this.endId) return "new";
+    const isForgotten = id < this.endId - ID_WINDOW;
+    if (isForgotten || this.has(id)) return "duplicate";
+    return id < this.baseId ? "late" : "new";
   }
 
   mark(id: number): void {

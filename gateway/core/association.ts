@@ -22,7 +22,9 @@ import { MAX_DATAGRAM_BYTES, type TransportConfig, transportConfig } from "./con
 import { Connector } from "./connector.ts";
 import { type Counters, makeCounters } from "./counters.ts";
 import { type HandshakeSecrets, handshakeSecrets, KEY_BYTES } from "./handshake.ts";
+import { guarded, guardedMessages, HandlerFailure } from "./handler-failure.ts";
 import type { Link, LinkHandler, LinkStatistics } from "./link.ts";
+import type { MessageHandler, MessageMode } from "./messages.ts";
 import {
   DATAGRAM,
   DatagramPrefix,
@@ -40,6 +42,8 @@ export interface AssociationOptions {
   readonly key: Uint8Array;
   readonly crypto: CryptoPort;
   readonly handler: LinkHandler;
+  /** Whoever sends or wants messages. */
+  readonly messages?: MessageHandler;
   readonly config?: Partial<TransportConfig>;
   /** Wall clock minus the monotonic clock, microseconds: orders handshakes across restarts. */
   readonly wallOffsetMicros: number;
@@ -54,17 +58,13 @@ const RECONNECT_MICROS = 250_000;
 /** Notices lead to a handshake at most this often. */
 const RESUME_MICROS = 1_000_000;
 
-/** Carries what a handler threw past the catch for malformed packets. */
-class HandlerFailure extends Error {
-  override name = "HandlerFailure";
-}
-
 export class Association implements Link {
   private readonly options: AssociationOptions;
   private readonly config: TransportConfig;
   private readonly secrets: HandshakeSecrets;
   private readonly counters: Counters;
   private readonly acceptor: Acceptor;
+  private readonly messages: MessageHandler;
   private readonly opened = new Uint8Array(MAX_DATAGRAM_BYTES);
   private connector: Connector | null = null;
   private session: Session | null = null;
@@ -84,6 +84,7 @@ export class Association implements Link {
     this.secrets = handshakeSecrets(options.crypto, options.key);
     this.counters = makeCounters(this.config.rateBitsPerSecond);
     this.acceptor = new Acceptor(options.crypto, this.secrets);
+    this.messages = guardedMessages(options.messages);
     if (options.role === "initiator") this.connect(nowMicros);
   }
 
@@ -125,6 +126,23 @@ export class Association implements Link {
 
   riskBelow(offset: number): number {
     return this.session?.sender.riskBelow(offset) ?? 1;
+  }
+
+  // ---- messages ---------------------------------------------------------------------------------
+
+  /** The longest message that `sendMessage` takes now, bytes; 0 while the association is down. */
+  messageBytes(mode: MessageMode): number {
+    return this.isClosed ? 0 : (this.session?.sender.messageBytes(mode) ?? 0);
+  }
+
+  /**
+   * Queues a copy of `message`, which is at most `messageBytes` long; false when the queue is full
+   * or the association down. `token` comes back with `onMessageSent`.
+   */
+  sendMessage(message: Uint8Array, mode: MessageMode, token = 0): boolean {
+    if (this.session === null || this.isClosed) return false;
+    assert(message.length <= this.messageBytes(mode), "the message is longer than messageBytes");
+    return this.session.sender.sendMessage(message, mode, token);
   }
 
   /** One more datagram tells the peer; after that there is nothing to poll. */
@@ -251,7 +269,7 @@ export class Association implements Link {
       // The notice that made us ask was forged or late.
       if (finished.heldId === this.session.peerId) return "authentic";
       this.session = null;
-      this.call(() => this.options.handler.onDown("lost", "the peer lost the session"));
+      guarded(() => this.options.handler.onDown("lost", "the peer lost the session"));
       if (this.isClosed) return "authentic";
     }
     const channel = new SealedChannel(this.options.crypto, finished);
@@ -344,40 +362,31 @@ export class Association implements Link {
 
   private goUp(channel: SealedChannel, ownId: number, nowMicros: number): Session {
     const { config, counters } = this;
-    const session = new Session(channel, config, counters, this.deliver, nowMicros);
+    const session = new Session(channel, config, counters, this.deliver, this.messages, nowMicros);
     this.session = session;
     this.sessionId = ownId;
     this.hasReportedRefusal = false;
     this.toldOffsets = 0;
     this.wantsWritable = false;
-    this.call(() => this.options.handler.onUp());
+    guarded(() => this.options.handler.onUp());
     return session;
   }
 
   private goDown(code: "lost" | "closed", reason: string, reconnectMicros: number): void {
     this.session = null;
     if (this.options.role === "initiator") this.connect(reconnectMicros);
-    this.call(() => this.options.handler.onDown(code, reason));
+    guarded(() => this.options.handler.onDown(code, reason));
   }
 
   private reportRefusal(reason: string): void {
     if (this.session !== null || this.hasReportedRefusal) return;
     this.hasReportedRefusal = true;
-    this.call(() => this.options.handler.onDown("refused", reason));
+    guarded(() => this.options.handler.onDown("refused", reason));
   }
 
   private readonly deliver = (bytes: Uint8Array): void => {
-    this.call(() => this.options.handler.onData(bytes));
+    guarded(() => this.options.handler.onData(bytes));
   };
-
-  /** A handler's error must not pass for a malformed packet. */
-  private call(handle: () => void): void {
-    try {
-      handle();
-    } catch (cause) {
-      throw new HandlerFailure("a link handler failed", { cause });
-    }
-  }
 
   private tellProgress(): void {
     const { session } = this;

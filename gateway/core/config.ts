@@ -8,6 +8,8 @@ export interface TransportConfig {
   readonly datagramBytes: number;
   /** Stream bytes kept until acknowledged: one bandwidth-delay product at 1 Gbit/s and 130 ms. */
   readonly sendBufferBytes: number;
+  /** Messages that may wait for the pacer, packets: 6 ms at 1 Gbit/s, a TCP sender's bursts. */
+  readonly messageQueuePackets: number;
   /** Stream bytes the receiver holds beyond what it handed on; the flow-control window. */
   readonly receiveWindowBytes: number;
   /** Highest rate of everything sent, bits per second of UDP payload. */
@@ -24,6 +26,7 @@ export interface TransportConfig {
 export const DEFAULT_CONFIG: TransportConfig = {
   datagramBytes: 1400,
   sendBufferBytes: 16 * 2 ** 20,
+  messageQueuePackets: 512,
   receiveWindowBytes: 16 * 2 ** 20,
   rateBitsPerSecond: 1e9,
   targetRisk: 1e-6,

@@ -56,6 +56,7 @@ export class CopyPlan {
     const { flight } = this;
     const ids: number[] = [];
     for (let s = flight.firstSegment; s < flight.nextSegment; s++) {
+      if (flight.isMessage(s)) continue;
       if (flight.offsetOf(s) >= offset) break;
       if (!flight.isAcknowledged(s) && !flight.isLost(s)) ids.push(flight.currentIdOf(s));
     }
@@ -63,6 +64,6 @@ export class CopyPlan {
   }
 
   private mayCopy(id: number): boolean {
-    return this.safety.hasAllLayers(id) && this.safety.copiesOf(id) < MAX_COPIES;
+    return this.safety.isFlushed(id) && this.safety.copiesOf(id) < MAX_COPIES;
   }
 }

@@ -5,23 +5,29 @@
  * stream and keep their boundaries for life. An *id* is one data packet in the code; every sending
  * of a segment takes the next id. A segment is IN_FLIGHT as its current id, LOST (it waits for a
  * new id), or ACKNOWLEDGED. An id is live while it is the current id of a segment in flight.
+ * A message is a segment too, with one id; when that is lost there is nothing more to wait for, and
+ * it counts as acknowledged from then on.
  *
  * Ids below `settledId` are not live: acknowledged, given up, or superseded. The receiver learns
  * `settledId` with every data packet and stops waiting for what is below.
  */
 import { assert } from "../../lib/assert.ts";
-import { ID_WINDOW } from "./packets.ts";
+import { ID_WINDOW, MAX_STREAMS } from "./packets.ts";
 
 const MASK = ID_WINDOW - 1;
 const IN_FLIGHT = 1;
 const ACKNOWLEDGED = 2;
 const LOST = 3;
 
-/** Hears of every change of a segment's fate, before the flight's books change. */
+/** Hears of every change of a segment's fate, before its state changes. */
 export interface FlightObserver {
   segmentAcknowledged(segment: number): void;
   segmentLost(segment: number): void;
+  messageLost(id: number): void;
 }
+
+/** In `owners`: the segment is a message, and of no stream. */
+const MESSAGE = 255;
 
 /** When an unacknowledged id counts as lost. */
 export interface LossRule {
@@ -39,6 +45,13 @@ export class Flight {
   private readonly lengths = new Uint16Array(ID_WINDOW);
   private readonly currentIds = new Uint32Array(ID_WINDOW);
   private readonly states = new Uint8Array(ID_WINDOW);
+  /** Number of the stream, or MESSAGE. */
+  private readonly owners = new Uint8Array(ID_WINDOW);
+  /** The segment that follows in the same stream. */
+  private readonly successors = new Float64Array(ID_WINDOW);
+  /** By stream: the first segment that was not delivered, Infinity for none, and the last sent. */
+  private readonly firstOfStream = new Float64Array(MAX_STREAMS).fill(Infinity);
+  private readonly lastOfStream = new Float64Array(MAX_STREAMS);
   private readonly lostQueue = new Uint32Array(ID_WINDOW);
   private lostHead = 0;
   private lostTail = 0;
@@ -50,7 +63,7 @@ export class Flight {
   settledId = 0;
   /** 1 + highest id known to have arrived. */
   arrivedEndId = 0;
-  /** First segment not acknowledged through the stream offset. */
+  /** All segments below are acknowledged, and what they hold of streams was delivered. */
   firstSegment = 0;
   nextSegment = 0;
   inFlightBytes = 0;
@@ -68,13 +81,32 @@ export class Flight {
     );
   }
 
-  /** A new segment leaves; its id. */
-  sendNew(offset: number, length: number, nowMicros: number): number {
+  /** A new segment of a stream leaves; its id. */
+  sendNew(stream: number, offset: number, length: number, nowMicros: number): number {
+    const segment = this.begin(length, stream);
+    this.offsets[segment & MASK] = offset;
+    this.chain(stream, segment);
+    return this.assign(segment, nowMicros);
+  }
+
+  private chain(stream: number, segment: number): void {
+    this.successors[segment & MASK] = Infinity;
+    if (this.firstOfStream[stream] === Infinity) this.firstOfStream[stream] = segment;
+    else this.successors[(this.lastOfStream[stream] ?? 0) & MASK] = segment;
+    this.lastOfStream[stream] = segment;
+  }
+
+  /** A message leaves, for the only time; its id. */
+  sendMessage(length: number, nowMicros: number): number {
+    return this.assign(this.begin(length, MESSAGE), nowMicros);
+  }
+
+  private begin(length: number, owner: number): number {
     assert(this.hasRoom, "the flight is full");
     const segment = this.nextSegment++;
-    this.offsets[segment & MASK] = offset;
     this.lengths[segment & MASK] = length;
-    return this.assign(segment, nowMicros);
+    this.owners[segment & MASK] = owner;
+    return segment;
   }
 
   /** A lost segment leaves again; its new id. */
@@ -109,6 +141,20 @@ export class Flight {
 
   lengthOf(segment: number): number {
     return this.lengths[segment & MASK] ?? 0;
+  }
+
+  isMessage(segment: number): boolean {
+    return this.owners[segment & MASK] === MESSAGE;
+  }
+
+  /** Number of the stream that the segment is a piece of; it is no message. */
+  streamOf(segment: number): number {
+    return this.owners[segment & MASK] ?? 0;
+  }
+
+  /** Everything sent was acknowledged, or was a message and is lost. */
+  get isEmpty(): boolean {
+    return this.firstSegment === this.nextSegment;
   }
 
   endOf(segment: number): number {
@@ -176,12 +222,26 @@ export class Flight {
     this.states[segment & MASK] = ACKNOWLEDGED;
   }
 
-  /** The receiver has every stream byte below `offset`. */
-  acknowledgeThrough(offset: number): void {
-    while (this.firstSegment < this.nextSegment && this.endOf(this.firstSegment) <= offset) {
-      if (!this.isAcknowledged(this.firstSegment)) this.acknowledgeSegment(this.firstSegment);
+  /** The receiver has every byte of the stream below `offset`. */
+  acknowledgeThrough(stream: number, offset: number): void {
+    let segment = this.firstOfStream[stream] ?? Infinity;
+    while (segment !== Infinity && this.endOf(segment) <= offset) {
+      if (!this.isAcknowledged(segment)) this.acknowledgeSegment(segment);
+      segment = this.successors[segment & MASK] ?? Infinity;
+    }
+    this.firstOfStream[stream] = segment;
+  }
+
+  /** Forgets the segments that nothing more is to be heard of. */
+  private forget(): void {
+    while (this.firstSegment < this.nextSegment && this.isOver(this.firstSegment)) {
       this.firstSegment++;
     }
+  }
+
+  private isOver(segment: number): boolean {
+    if (this.states[segment & MASK] !== ACKNOWLEDGED) return false;
+    return this.isMessage(segment) || segment < (this.firstOfStream[this.streamOf(segment)] ?? 0);
   }
 
   /** Moves `settledId` over everything whose fate is known, declaring losses by `rule`. */
@@ -189,11 +249,12 @@ export class Flight {
     while (this.settledId < this.nextId) {
       const id = this.settledId;
       if (this.isLive(id)) {
-        if (!this.isLostBy(rule, id, nowMicros)) return;
+        if (!this.isLostBy(rule, id, nowMicros)) break;
         this.declareLost(id);
       }
       this.settledId++;
     }
+    this.forget();
   }
 
   private isLostBy(rule: LossRule, id: number, nowMicros: number): boolean {
@@ -217,8 +278,13 @@ export class Flight {
 
   private declareLost(id: number): void {
     const segment = this.segmentOf(id);
-    this.observer().segmentLost(segment);
     this.inFlightBytes -= this.lengthOf(segment);
+    if (this.isMessage(segment)) {
+      this.states[segment & MASK] = ACKNOWLEDGED;
+      this.observer().messageLost(id);
+      return;
+    }
+    this.observer().segmentLost(segment);
     this.states[segment & MASK] = LOST;
     this.lostQueue[this.lostTail++ & MASK] = segment;
   }

@@ -51,6 +51,12 @@ export interface LinkStatistics {
   readonly unrecoverablePackets: number;
   /** Of the peer's packets, by the code here. */
   readonly rebuiltHerePackets: number;
+  readonly messagesSent: number;
+  /** Not taken because the queue was full. */
+  readonly messagesRefused: number;
+  /** Protected ones that are not known to have arrived, beyond repair. */
+  readonly messagesLost: number;
+  readonly messagesReceived: number;
   readonly datagramsSent: number;
   readonly bytesSent: number;
   readonly datagramsReceived: number;

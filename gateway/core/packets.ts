@@ -1,5 +1,5 @@
 /**
- * Every layout the transport puts on the wire, version 1.
+ * Every layout the transport puts on the wire, version 2.
  *
  * A datagram begins with its type and the protocol version; that and the session id behind them
  * keep their places in every version, so that versions can refuse one another politely.
@@ -7,11 +7,13 @@
  * notices by nothing: a notice may inform a person or lead to a handshake, whose result counts.
  *
  * Inside a sealed datagram stands one inner packet. Data packets pass through the erasure code:
- * what the code sees is the part behind `DataHeader`, one `StreamFrame` and its bytes.
+ * what the code sees is the part behind `DataHeader`, which is one frame: a piece of a stream, or a
+ * message. A bare packet holds a message too, but outside the code: it has no id, and nobody
+ * acknowledges it.
  */
 import { bytes, f64, type Infer, reserved, struct, u8, u16, u32, u64 } from "../../lib/codec.ts";
 
-export const PROTOCOL_VERSION = 1;
+export const PROTOCOL_VERSION = 2;
 
 export const DATAGRAM = { init: 1, response: 2, sealed: 3, notice: 4 } as const;
 
@@ -67,7 +69,16 @@ export const SealedHeader = struct("sealed header", {
 export const TAG_BYTES = 16;
 export const SEALED_OVERHEAD_BYTES = SealedHeader.size + TAG_BYTES;
 
-export const INNER = { data: 1, repair: 2, ack: 3, ping: 4, pong: 5, close: 6 } as const;
+export const INNER = {
+  data: 1,
+  repair: 2,
+  ack: 3,
+  ping: 4,
+  pong: 5,
+  close: 6,
+  /** A message outside the code; its bytes follow the kind. */
+  bare: 7,
+} as const;
 
 /** As long as what stands before a repair, so that full datagrams of both kinds have one length. */
 export const DataHeader = struct("data header", {
@@ -80,12 +91,28 @@ export const DataHeader = struct("data header", {
 /** Ids in flight that either side keeps books for: 45 MB of full datagrams. A power of two. */
 export const ID_WINDOW = 32768;
 
+/** What a frame begins with. */
+export const FRAME = { stream: 1, message: 2 } as const;
+
+/** Streams of one association; those with higher numbers are refused. */
+export const MAX_STREAMS = 16;
+
 export const StreamFrame = struct("stream frame", {
+  type: u8("FRAME.stream"),
+  stream: u8("number of the stream, below MAX_STREAMS; 0 is the link"),
   offset: u64("place of the bytes that follow in the sender's stream"),
 });
 
-/** Data packets of this many bytes can carry at least one stream byte. */
+export const MessageFrame = struct("message frame", {
+  type: u8("FRAME.message; the message follows"),
+});
+
+/** What stands before the stream bytes of a data packet. */
 export const DATA_OVERHEAD_BYTES = DataHeader.size + StreamFrame.size;
+
+export const BareHeader = struct("bare header", {
+  kind: u8("INNER.bare; the message follows"),
+});
 
 export const RepairHeader = struct("repair header", {
   kind: u8("INNER.repair; the code's repair packet follows"),
@@ -93,15 +120,13 @@ export const RepairHeader = struct("repair header", {
 
 export const Ack = struct("ack", {
   kind: u8("INNER.ack"),
-  zero: reserved(1),
-  bitmapBytes: u16("length of the bitmap that follows"),
+  streams: u8("number of stream credits that follow, before the bitmap"),
+  bitmapBytes: u16("length of the bitmap behind them"),
   baseId: u32("every id below is had, or was settled by the sender"),
   endId: u32("1 + highest id had"),
   echoId: u32("the id that arrived in a data packet last, when echoValid"),
   echoValid: u32("1 when echoId and echoDelayMicros mean something"),
   echoDelayMicros: u32("time between the arrival of echoId and this ack"),
-  deliveredOffset: u64("stream bytes handed to the process"),
-  limitOffset: u64("stream bytes the sender may send"),
   lostPackets: u64("data packets lost before repair, so far"),
   rebuiltPackets: u64("of these, rebuilt by the code"),
   unrecoverablePackets: u64("of these, settled by the sender without having been rebuilt"),
@@ -110,13 +135,23 @@ export const Ack = struct("ack", {
 });
 export type AckFields = Infer<typeof Ack>;
 
+/** One for each stream that has carried anything, in ascending order of their numbers. */
+export const StreamCredit = struct("stream credit", {
+  stream: u8("number of the stream"),
+  zero: reserved(7),
+  deliveredOffset: u64("stream bytes handed to the process"),
+  limitOffset: u64("stream bytes the sender may send"),
+});
+export type StreamCreditFields = Infer<typeof StreamCredit>;
+
 /** Bitmap of ids had: bit i of byte j stands for id (baseId − baseId mod 8) + 8 j + i. */
 export const MAX_BITMAP_BYTES = 1024;
 
 /** Ping and pong: the pong carries the ping's time back. */
 export const Echo = struct("echo", {
   kind: u8("INNER.ping or INNER.pong"),
-  zero: reserved(7),
+  zero: reserved(3),
+  settledId: u32("in a ping: the sender waits for no id below; 0 in a pong"),
   sentMicros: u64("sender's monotonic clock, microseconds; meaningful to the pinger only"),
 });
 

@@ -2,7 +2,7 @@
  * The receiving half of a session: data and repair packets in, stream bytes and acks out.
  *
  * Every data packet, whether it came or was rebuilt, goes through `arrivals` (is it new?), then to
- * the reassembly. Acks leave after ACK_PACKETS packets, ACK_DELAY_MICROS after the first that is
+ * the reassembly or, when it is a message, to the user. Acks leave after ACK_PACKETS packets, ACK_DELAY_MICROS after the first that is
  * not acknowledged, at once when a hole opens, and every HOLE_ACK_MICROS while holes are open.
  */
 import { SmfsError } from "../../lib/errors.ts";
@@ -12,7 +12,19 @@ import type { TransportConfig } from "./config.ts";
 import type { Counters } from "./counters.ts";
 import { ErasureDecoder } from "./decoder.ts";
 import { LossMeter } from "./loss-meter.ts";
-import { Ack, DataHeader, INNER, MAX_BITMAP_BYTES, RepairHeader, StreamFrame } from "./packets.ts";
+import type { MessageHandler } from "./messages.ts";
+import {
+  Ack,
+  BareHeader,
+  DataHeader,
+  FRAME,
+  INNER,
+  MAX_BITMAP_BYTES,
+  MessageFrame,
+  RepairHeader,
+  StreamCredit,
+  StreamFrame,
+} from "./packets.ts";
 import { Reassembly } from "./reassembly.ts";
 
 const ACK_PACKETS = 16;
@@ -28,7 +40,9 @@ export class Receiver {
   private readonly reassembly: Reassembly;
   private readonly bitmapBytes: number;
   private rebuilt = 0;
-  private readonly counters: Pick<Counters, "rebuiltHerePackets">;
+  private readonly counters: Pick<Counters, "rebuiltHerePackets" | "messagesReceived">;
+  private readonly messages: MessageHandler;
+  private readonly info = { mode: "protected" as "protected" | "bare", id: -1, isRebuilt: false };
   private unacknowledged = 0;
   private dueMicros = Infinity;
   private echoId = 0;
@@ -36,10 +50,12 @@ export class Receiver {
 
   constructor(
     config: TransportConfig,
-    counters: Pick<Counters, "rebuiltHerePackets">,
+    counters: Pick<Counters, "rebuiltHerePackets" | "messagesReceived">,
     deliver: (bytes: Uint8Array) => void,
+    messages: MessageHandler,
   ) {
     this.counters = counters;
+    this.messages = messages;
     this.reassembly = new Reassembly(config.receiveWindowBytes, deliver);
     this.bitmapBytes = Math.min(MAX_BITMAP_BYTES, (config.datagramBytes - 200) & ~7);
   }
@@ -58,6 +74,7 @@ export class Receiver {
     this.arrivals.settle(id - unsettled);
     const packet = inner.subarray(DataHeader.size);
     const opensHole = id > this.arrivals.endId;
+    this.info.isRebuilt = false;
     if (this.take(id, packet)) {
       this.meter.push(id);
       this.echoId = id;
@@ -73,10 +90,19 @@ export class Receiver {
     this.takeRebuilt(nowMicros);
   }
 
+  /** The sender waits for nothing below `settledId`: what is not had is not asked for any more. */
+  handleSettled(settledId: number): void {
+    if (settledId > this.arrivals.endId + MAX_AHEAD) {
+      throw new SmfsError("DAMAGED", `settled id ${settledId} is not from this sequence`);
+    }
+    this.arrivals.settle(settledId);
+  }
+
   private takeRebuilt(nowMicros: number): void {
     for (;;) {
       const next = this.decoder.pollRebuilt();
       if (next === null) return;
+      this.info.isRebuilt = true;
       if (!this.take(next.id, next.packet)) continue;
       this.rebuilt++;
       this.counters.rebuiltHerePackets++;
@@ -86,11 +112,38 @@ export class Receiver {
 
   /** True when `id` was not had before and its bytes are kept. */
   private take(id: number, packet: Uint8Array): boolean {
-    if (this.arrivals.check(id) !== "new") return false;
-    const { offset } = StreamFrame.decode(viewOf(packet), 0);
-    if (!this.reassembly.insert(offset, packet.subarray(StreamFrame.size))) return false;
-    this.arrivals.mark(id);
-    return true;
+    const arrival = this.arrivals.check(id);
+    if (arrival === "duplicate" || arrival === "outside") return false;
+    switch (packet[0]) {
+      case FRAME.stream:
+        if (!this.takeStream(packet)) return false;
+        this.arrivals.mark(id);
+        return true;
+      case FRAME.message:
+        this.arrivals.mark(id);
+        this.deliverMessage("protected", id, packet.subarray(MessageFrame.size));
+        return true;
+      default:
+        throw new SmfsError("DAMAGED", `frame of unknown type ${packet[0] ?? "none"}`);
+    }
+  }
+
+  private takeStream(packet: Uint8Array): boolean {
+    const { stream, offset } = StreamFrame.decode(viewOf(packet), 0);
+    if (stream !== 0) throw new SmfsError("DAMAGED", `stream ${stream} is none`);
+    return this.reassembly.insert(offset, packet.subarray(StreamFrame.size));
+  }
+
+  handleBare(inner: Uint8Array): void {
+    this.info.isRebuilt = false;
+    this.deliverMessage("bare", -1, inner.subarray(BareHeader.size));
+  }
+
+  private deliverMessage(mode: "protected" | "bare", id: number, message: Uint8Array): void {
+    this.counters.messagesReceived++;
+    this.info.mode = mode;
+    this.info.id = id;
+    this.messages.onMessage(message, this.info);
   }
 
   private noteForAck(nowMicros: number, isUrgent: boolean): void {
@@ -102,27 +155,29 @@ export class Receiver {
   /** Writes an ack; its length. */
   writeAck(out: Uint8Array, nowMicros: number): number {
     const { arrivals, meter } = this;
-    const bitmap = out.subarray(Ack.size, Ack.size + this.bitmapBytes);
-    const bitmapBytes = arrivals.writeBitmap(bitmap);
+    const view = viewOf(out);
+    const bitmapAt = Ack.size + StreamCredit.size;
+    const bitmapBytes = arrivals.writeBitmap(out.subarray(bitmapAt, bitmapAt + this.bitmapBytes));
     const { loss, burst } = meter.estimate();
-    Ack.encode(viewOf(out), 0, {
+    Ack.encode(view, 0, {
       kind: INNER.ack,
+      streams: 1,
       bitmapBytes,
       baseId: arrivals.baseId,
       endId: arrivals.endId,
       echoId: this.echoId,
       echoValid: this.echoMicros < 0 ? 0 : 1,
       echoDelayMicros: this.echoMicros < 0 ? 0 : Math.round(nowMicros - this.echoMicros) >>> 0,
-      deliveredOffset: this.reassembly.deliveredOffset,
-      limitOffset: this.reassembly.limitOffset,
       lostPackets: this.rebuilt + arrivals.unrecoverable,
       rebuiltPackets: this.rebuilt,
       unrecoverablePackets: arrivals.unrecoverable,
       loss,
       burst,
     });
+    const { deliveredOffset, limitOffset } = this.reassembly;
+    StreamCredit.encode(view, Ack.size, { stream: 0, deliveredOffset, limitOffset });
     this.unacknowledged = 0;
     this.dueMicros = arrivals.hasHoles ? nowMicros + HOLE_ACK_MICROS : Infinity;
-    return Ack.size + bitmapBytes;
+    return bitmapAt + bitmapBytes;
   }
 }

@@ -45,7 +45,9 @@ export interface CoverageEnds {
 
 export class Safety implements FlightObserver {
   private readonly flight: Flight;
+  private readonly onMessageLost: (id: number) => void;
   private readonly layerCount: number;
+  private readonly flushedLevel: number;
   private readonly targetRisk: number;
   private readonly classes: readonly number[];
   private readonly classOfId = new Uint16Array(ID_WINDOW);
@@ -65,9 +67,16 @@ export class Safety implements FlightObserver {
   private markOffset = 0;
   private isHeld = false;
 
-  constructor(flight: Flight, layers: number, targetRisk: number) {
+  constructor(
+    flight: Flight,
+    { all: layers, flushed }: { readonly all: number; readonly flushed: number },
+    targetRisk: number,
+    onMessageLost: (id: number) => void,
+  ) {
     this.flight = flight;
+    this.onMessageLost = onMessageLost;
     this.layerCount = layers;
+    this.flushedLevel = flushed;
     this.targetRisk = targetRisk;
     this.classes = possibleClasses(layers);
   }
@@ -114,8 +123,9 @@ export class Safety implements FlightObserver {
     return this.risks[this.classOfId[id & MASK] ?? 0] ?? 1;
   }
 
-  hasAllLayers(id: number): boolean {
-    return fieldOf(this.classOfId[id & MASK] ?? 0, "layers") === this.layerCount;
+  /** Whether it has what a flush gives: only copies can make it safer now. */
+  isFlushed(id: number): boolean {
+    return fieldOf(this.classOfId[id & MASK] ?? 0, "layers") >= this.flushedLevel;
   }
 
   /** All given to the socket so far has left the machine: data below `endId`, repairs, copies. */
@@ -165,7 +175,9 @@ export class Safety implements FlightObserver {
   }
 
   private recount(id: number, before: number, after: number): void {
-    if (!this.flight.isLive(id) || this.flight.segmentOf(id) >= this.markSegment) return;
+    if (!this.flight.isLive(id)) return;
+    const segment = this.flight.segmentOf(id);
+    if (segment >= this.markSegment || this.flight.isMessage(segment)) return;
     this.count(before, -1);
     this.count(after, 1);
   }
@@ -181,13 +193,18 @@ export class Safety implements FlightObserver {
   }
 
   segmentAcknowledged(segment: number): void {
-    if (segment < this.markSegment) this.count(this.classOf(segment), -1);
+    const counts = segment < this.markSegment && !this.flight.isMessage(segment);
+    if (counts) this.count(this.classOf(segment), -1);
   }
 
   segmentLost(segment: number): void {
     if (segment >= this.markSegment) return;
     this.count(this.classOf(segment), -1);
     this.count(GONE, 1);
+  }
+
+  messageLost(id: number): void {
+    this.onMessageLost(id);
   }
 
   /** Sum over the unacknowledged segments below the mark. */
@@ -211,21 +228,22 @@ export class Safety implements FlightObserver {
     this.advance();
   }
 
-  /** Moves the mark as far as the target allows. */
+  /** Moves the mark as far as the target allows. Messages are passed over: they promise nothing. */
   advance(): void {
     const { flight } = this;
-    if (this.isHeld || this.markSegment === flight.nextSegment) return;
+    if (this.markSegment === flight.nextSegment) return;
     let sum = this.riskBelowMark;
-    while (this.markSegment < flight.nextSegment) {
+    for (; this.markSegment < flight.nextSegment; this.markSegment++) {
       const segment = this.markSegment;
+      if (flight.isMessage(segment)) continue;
       if (!flight.isAcknowledged(segment)) {
+        if (this.isHeld) return;
         const packetClass = this.classOf(segment);
         sum += this.risks[packetClass] ?? 1;
         if (packetClass === GONE || sum > this.targetRisk) return;
         this.count(packetClass, 1);
       }
       this.markOffset = flight.endOf(segment);
-      this.markSegment++;
     }
   }
 
@@ -234,6 +252,7 @@ export class Safety implements FlightObserver {
     let sum = this.riskBelowMark;
     let reached = this.markOffset;
     for (let s = this.markSegment; s < this.flight.nextSegment && reached < offset; s++) {
+      if (this.flight.isMessage(s)) continue;
       if (!this.flight.isAcknowledged(s)) sum += this.risks[this.classOf(s)] ?? 1;
       reached = this.flight.endOf(s);
     }

@@ -15,17 +15,23 @@ import { ErasureEncoder } from "./encoder.ts";
 import { Flight, type LossRule } from "./flight.ts";
 import { Hurry } from "./hurry.ts";
 import { LossReports } from "./loss-reports.ts";
+import { MessageQueue } from "./message-queue.ts";
+import type { MessageHandler, MessageMode } from "./messages.ts";
 import { BURST_DATAGRAMS, Pacer, RateControl } from "./pacer.ts";
 import {
   type AckFields,
+  BareHeader,
   DATA_OVERHEAD_BYTES,
   DataHeader,
+  FRAME,
   INNER,
+  MessageFrame,
   RepairHeader,
   SEALED_OVERHEAD_BYTES,
+  type StreamCreditFields,
   StreamFrame,
 } from "./packets.ts";
-import { depthPackets, horizonPackets, levelsOf } from "./parameters.ts";
+import { depthPackets, flushedLevelOf, horizonPackets, levelsOf } from "./parameters.ts";
 import { ACK_DELAY_MICROS } from "./receiver.ts";
 import { RoundTrip } from "./rtt.ts";
 import { type CoverageEnds, Safety } from "./safety.ts";
@@ -65,8 +71,14 @@ export class Sender {
   private readonly copies: CopyPlan;
   private readonly reports: LossReports;
   private readonly silence: Silence;
-  /** Stream bytes in a full data packet. */
-  private readonly fullBytes: number;
+  private readonly queue: MessageQueue;
+  private readonly messages: MessageHandler;
+  /** Of a data packet: what the code takes at most. */
+  private readonly frameBytes: number;
+  /** The last new data packet was a message. */
+  private wasMessage = false;
+  /** By number of layers: what `onCovered` was told. */
+  private readonly toldEnds: Float64Array;
   /** One object, filled anew: it is asked for with every packet. */
   private readonly rule: { readonly horizonPackets: number; horizonMicros: number };
   private written = 0;
@@ -79,13 +91,23 @@ export class Sender {
   /** Since the last `noteLeft` something was polled, or somebody began to wait. */
   private hasNews = false;
 
-  constructor(config: TransportConfig, counters: Counters, nowMicros: number) {
+  constructor(
+    config: TransportConfig,
+    counters: Counters,
+    messages: MessageHandler,
+    nowMicros: number,
+  ) {
+    const levels = { all: levelsOf(config.code), flushed: flushedLevelOf(config.code) };
     this.config = config;
     this.counters = counters;
     this.ring = new ByteRing(config.sendBufferBytes);
     const flight = new Flight(() => this.safety);
     this.flight = flight;
-    this.safety = new Safety(flight, levelsOf(config.code), config.targetRisk);
+    const onMessageLost = (id: number): void => this.noteMessageLost(id);
+    this.safety = new Safety(flight, levels, config.targetRisk, onMessageLost);
+    this.queue = new MessageQueue(config.messageQueuePackets);
+    this.messages = messages;
+    this.toldEnds = new Float64Array(levels.all + 1);
     this.encoder = new ErasureEncoder({ parameters: config.code });
     this.pacer = new Pacer(BURST_DATAGRAMS * config.datagramBytes);
     this.rate = new RateControl(config.rateBitsPerSecond);
@@ -93,7 +115,7 @@ export class Sender {
     this.copies = new CopyPlan(flight, this.safety, config.targetRisk);
     this.reports = new LossReports(config.code, this.safety, this.rate, counters, nowMicros);
     this.silence = new Silence(config.keepAliveMicros, nowMicros);
-    this.fullBytes = fullStreamBytes(config.datagramBytes, this.encoder);
+    this.frameBytes = largestFrameBytes(config.datagramBytes, this.encoder);
     const overtaken = horizonPackets(config.code) + REORDER_PACKETS;
     this.rule = { horizonPackets: overtaken, horizonMicros: Infinity };
     this.probeBaseMicros = nowMicros;
@@ -115,6 +137,11 @@ export class Sender {
     return Math.max(this.acknowledged, this.safety.safeOffset);
   }
 
+  /** Nothing below is waited for. */
+  get settledId(): number {
+    return this.flight.settledId;
+  }
+
   /** The session has used up its packet numbers. */
   get isExhausted(): boolean {
     return this.flight.nextId >= LAST_ID;
@@ -123,6 +150,19 @@ export class Sender {
   write(bytes: Uint8Array): void {
     this.ring.write(this.written, bytes);
     this.written += bytes.length;
+  }
+
+  /** The longest message that fits a datagram. */
+  messageBytes(mode: MessageMode): number {
+    if (mode === "protected") return this.frameBytes - MessageFrame.size;
+    return this.config.datagramBytes - SEALED_OVERHEAD_BYTES - BareHeader.size;
+  }
+
+  /** False when the queue is full. */
+  sendMessage(message: Uint8Array, mode: MessageMode, token: number): boolean {
+    const isTaken = this.queue.push(message, mode, token);
+    if (!isTaken) this.counters.messagesRefused++;
+    return isTaken;
   }
 
   hurry(offset: number): void {
@@ -145,7 +185,7 @@ export class Sender {
     const length =
       this.pollRepair(out, nowMicros) ||
       this.pollLost(out, nowMicros) ||
-      this.pollNew(out, nowMicros) ||
+      this.pollInTurn(out, nowMicros) ||
       this.pollCopy(out);
     if (length === 0) return 0;
     this.hasNews = true;
@@ -199,20 +239,65 @@ export class Sender {
     return this.protect(out, id, nowMicros);
   }
 
+  /** Messages and stream take turns, so that neither waits for the other's end. */
+  private pollInTurn(out: Uint8Array, nowMicros: number): number {
+    return this.wasMessage
+      ? this.pollNew(out, nowMicros) || this.pollMessage(out, nowMicros)
+      : this.pollMessage(out, nowMicros) || this.pollNew(out, nowMicros);
+  }
+
   private pollNew(out: Uint8Array, nowMicros: number): number {
     const length = this.newBytes;
     if (length === 0 || !this.flight.hasRoom) return 0;
-    if (this.flight.inFlightBytes === 0) this.probeBaseMicros = nowMicros;
-    if (this.acknowledged === this.sent) this.silence.noteWaiting(nowMicros);
-    const id = this.flight.sendNew(this.sent, length, nowMicros);
+    this.wasMessage = false;
+    this.noteNew(nowMicros);
+    const id = this.flight.sendNew(0, this.sent, length, nowMicros);
     this.sent += length;
     return this.protect(out, id, nowMicros);
+  }
+
+  private noteNew(nowMicros: number): void {
+    if (this.flight.inFlightBytes === 0) this.probeBaseMicros = nowMicros;
+    if (this.flight.isEmpty) this.silence.noteWaiting(nowMicros);
+  }
+
+  private pollMessage(out: Uint8Array, nowMicros: number): number {
+    const { queue } = this;
+    if (!this.canPollMessage) return 0;
+    this.wasMessage = true;
+    this.counters.messagesSent++;
+    const { length } = queue;
+    if (queue.mode === "bare") {
+      BareHeader.encode(viewOf(out), 0, { kind: INNER.bare });
+      queue.take(out, BareHeader.size);
+      return BareHeader.size + length;
+    }
+    const { token } = queue;
+    this.noteNew(nowMicros);
+    const id = this.flight.sendMessage(length, nowMicros);
+    this.safety.noteSent(id);
+    MessageFrame.encode(viewOf(out), this.writeHeader(out, id), { type: FRAME.message });
+    queue.take(out, DataHeader.size + MessageFrame.size);
+    this.encode(out, id, DataHeader.size + MessageFrame.size + length, nowMicros);
+    this.messages.onMessageSent(id, token);
+    return DataHeader.size + MessageFrame.size + length;
+  }
+
+  private get canPollMessage(): boolean {
+    const { queue, flight } = this;
+    if (queue.isEmpty || queue.mode === "bare") return !queue.isEmpty;
+    return flight.hasRoom && flight.inFlightBytes + queue.length <= this.inFlightLimitBytes;
+  }
+
+  private noteMessageLost(id: number): void {
+    this.counters.messagesLost++;
+    this.messages.onMessageLost(id);
   }
 
   /** Bytes of the next new packet. The window's last crumbs wait for the window to open (RFC 9293
    * §3.8.6.2.1, silly window). */
   private get newBytes(): number {
-    const wanted = Math.min(this.written - this.sent, this.fullBytes);
+    const wanted = Math.min(this.written - this.sent, this.frameBytes - StreamFrame.size);
     const fits = this.flight.inFlightBytes + wanted <= this.inFlightLimitBytes;
     return fits && this.sent + wanted <= this.limit ? wanted : 0;
   }
@@ -225,16 +310,21 @@ export class Sender {
   }
 
   private get hasData(): boolean {
-    return this.flight.hasRoom && (this.flight.nextLost() >= 0 || this.newBytes > 0);
+    const hasStream = this.flight.nextLost() >= 0 || this.newBytes > 0;
+    return (this.flight.hasRoom && hasStream) || this.canPollMessage;
   }
 
   /** A data packet that enters the code. */
   private protect(out: Uint8Array, id: number, nowMicros: number): number {
     this.safety.noteSent(id);
     const length = this.writeData(out, id);
-    this.encoder.push(id, out.subarray(DataHeader.size, length), nowMicros);
-    this.counters.dataPacketsSent++;
+    this.encode(out, id, length, nowMicros);
     return length;
+  }
+
+  private encode(packet: Uint8Array, id: number, length: number, nowMicros: number): void {
+    this.encoder.push(id, packet.subarray(DataHeader.size, length), nowMicros);
+    this.counters.dataPacketsSent++;
   }
 
   private writeData(out: Uint8Array, id: number): number {
@@ -242,12 +332,16 @@ export class Sender {
     const segment = flight.segmentOf(id);
     const offset = flight.offsetOf(segment);
     const length = flight.lengthOf(segment);
-    const view = viewOf(out);
-    const unsettled = id - flight.settledId;
-    DataHeader.encode(view, 0, { kind: INNER.data, unsettled, id });
-    StreamFrame.encode(view, DataHeader.size, { offset });
+    const frame = { type: FRAME.stream, stream: 0, offset };
+    StreamFrame.encode(viewOf(out), this.writeHeader(out, id), frame);
     this.ring.read(offset, length, out, DATA_OVERHEAD_BYTES);
     return DATA_OVERHEAD_BYTES + length;
+  }
+
+  private writeHeader(out: Uint8Array, id: number): number {
+    const unsettled = id - this.flight.settledId;
+    DataHeader.encode(viewOf(out), 0, { kind: INNER.data, unsettled, id });
+    return DataHeader.size;
   }
 
   /** Everything polled so far has left the machine. */
@@ -255,29 +349,44 @@ export class Sender {
     if (!this.hasNews) return;
     this.hasNews = false;
     this.safety.noteLeft(this.flight.nextId, this.coverage);
+    this.tellCoverage();
     if (this.hurrying.isFlushed && this.hurrying.wantedOffset > this.safeOffset) {
       this.copies.plan(this.hurrying.wantedOffset);
     }
   }
 
-  /** Throws `SmfsError` for an ack of something that was not sent. */
-  handleAck(ack: AckFields, bitmap: Uint8Array, nowMicros: number): void {
+  private tellCoverage(): void {
+    const { toldEnds, flight } = this;
+    for (let layers = 0; layers < toldEnds.length; layers++) {
+      const end = layers === 0 ? flight.nextId : this.coverage.coveredEnd(layers);
+      if (end <= (toldEnds[layers] ?? 0)) continue;
+      toldEnds[layers] = end;
+      this.messages.onCovered(layers, end);
+    }
+  }
+
+  /** Throws `SmfsError` for an ack of something that was not sent. `credit` is stream 0's. */
+  handleAck(
+    ack: AckFields,
+    credit: StreamCreditFields,
+    bitmap: Uint8Array,
+    nowMicros: number,
+  ): void {
     const { flight } = this;
-    if (Math.max(ack.baseId, ack.endId) > flight.nextId || ack.deliveredOffset > this.sent) {
+    if (Math.max(ack.baseId, ack.endId) > flight.nextId || credit.deliveredOffset > this.sent) {
       throw new SmfsError("DAMAGED", "an ack of packets that were not sent");
     }
     const hasEcho = this.sampleEcho(ack, nowMicros);
     const arrivedBefore = flight.arrivedEndId;
     flight.acknowledgeBelow(ack.baseId);
     flight.acknowledgeBitmap(ack.baseId - (ack.baseId % 8), bitmap);
-    flight.acknowledgeThrough(ack.deliveredOffset);
+    flight.acknowledgeThrough(0, credit.deliveredOffset);
     const hasProgress =
-      flight.arrivedEndId > arrivedBefore || ack.deliveredOffset > this.acknowledged;
+      flight.arrivedEndId > arrivedBefore || credit.deliveredOffset > this.acknowledged;
     if (hasProgress) this.noteProgress(nowMicros);
     if (hasProgress || hasEcho) this.noteHeard(nowMicros);
-    this.acknowledged = Math.max(this.acknowledged, ack.deliveredOffset);
-    if (this.acknowledged === this.sent) this.silence.noteAllAcknowledged();
-    this.limit = Math.max(this.limit, ack.limitOffset);
+    this.acknowledged = Math.max(this.acknowledged, credit.deliveredOffset);
+    this.limit = Math.max(this.limit, credit.limitOffset);
     this.settle(nowMicros);
     this.reports.handle(ack, this.roundTrip, nowMicros);
     this.safety.advance();
@@ -324,6 +433,8 @@ export class Sender {
 
   private settle(nowMicros: number): void {
     this.flight.settle(this.lossRule, nowMicros);
+    this.safety.advance();
+    if (this.flight.isEmpty) this.silence.noteAllAcknowledged();
     this.encoder.release((this.flight.settledId - 1) >>> 0);
   }
 
@@ -383,9 +494,9 @@ class EncoderCoverage implements CoverageEnds {
   }
 }
 
-/** Stream bytes that fit a datagram, alone and as the repair that covers it. */
-function fullStreamBytes(datagramBytes: number, encoder: ErasureEncoder): number {
+/** The longest frame that fits a datagram, as data and as the repair that covers it. */
+function largestFrameBytes(datagramBytes: number, encoder: ErasureEncoder): number {
   const inner = datagramBytes - SEALED_OVERHEAD_BYTES;
   const repairOverhead = RepairHeader.size + encoder.repairBytes(0);
-  return inner - Math.max(DataHeader.size, repairOverhead) - StreamFrame.size;
+  return inner - Math.max(DataHeader.size, repairOverhead);
 }

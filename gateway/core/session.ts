@@ -9,7 +9,8 @@ import { SmfsError } from "../../lib/errors.ts";
 import { viewOf } from "../../lib/codec.ts";
 import { MAX_DATAGRAM_BYTES, type TransportConfig } from "./config.ts";
 import type { Counters } from "./counters.ts";
-import { Ack, Close, Echo, INNER } from "./packets.ts";
+import type { MessageHandler } from "./messages.ts";
+import { Ack, Close, Echo, INNER, StreamCredit } from "./packets.ts";
 import { Receiver } from "./receiver.ts";
 import type { SealedChannel } from "./sealed.ts";
 import { Sender } from "./sender.ts";
@@ -36,13 +37,14 @@ export class Session {
     config: TransportConfig,
     counters: Counters,
     deliver: (bytes: Uint8Array) => void,
+    messages: MessageHandler,
     nowMicros: number,
   ) {
     this.channel = channel;
     this.config = config;
     this.plain = new Uint8Array(config.datagramBytes);
-    this.sender = new Sender(config, counters, nowMicros);
-    this.receiver = new Receiver(config, counters, deliver);
+    this.sender = new Sender(config, counters, messages, nowMicros);
+    this.receiver = new Receiver(config, counters, deliver, messages);
     this.lastReceivedMicros = nowMicros;
   }
 
@@ -72,8 +74,11 @@ export class Session {
       case INNER.ack:
         this.handleAck(inner, nowMicros);
         return "taken";
+      case INNER.bare:
+        this.receiver.handleBare(inner);
+        return "taken";
       case INNER.ping:
-        this.pongMicros = Echo.decode(viewOf(inner), 0).sentMicros;
+        this.handlePing(inner);
         return "taken";
       case INNER.pong:
         this.handlePong(inner, nowMicros);
@@ -87,9 +92,16 @@ export class Session {
 
   private handleAck(inner: Uint8Array, nowMicros: number): void {
     const ack = Ack.decode(viewOf(inner), 0);
-    const bitmap = inner.subarray(Ack.size);
+    const bitmap = inner.subarray(Ack.size + StreamCredit.size);
     if (bitmap.length !== ack.bitmapBytes) throw new SmfsError("DAMAGED", "ack of a wrong length");
-    this.sender.handleAck(ack, bitmap, nowMicros);
+    const credit = StreamCredit.decode(viewOf(inner), Ack.size);
+    this.sender.handleAck(ack, credit, bitmap, nowMicros);
+  }
+
+  private handlePing(inner: Uint8Array): void {
+    const { sentMicros, settledId } = Echo.decode(viewOf(inner), 0);
+    this.pongMicros = sentMicros;
+    this.receiver.handleSettled(settledId);
   }
 
   private handlePong(inner: Uint8Array, nowMicros: number): void {
@@ -129,7 +141,8 @@ export class Session {
   }
 
   private writeEcho(kind: number, sentMicros: number): number {
-    Echo.encode(viewOf(this.plain), 0, { kind, sentMicros });
+    const settledId = kind === INNER.ping ? this.sender.settledId : 0;
+    Echo.encode(viewOf(this.plain), 0, { kind, settledId, sentMicros });
     return Echo.size;
   }
 

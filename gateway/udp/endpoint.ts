@@ -14,6 +14,7 @@ import { SmfsError } from "../../lib/errors.ts";
 import { Association } from "../core/association.ts";
 import { MAX_DATAGRAM_BYTES, type TransportConfig } from "../core/config.ts";
 import type { Link, LinkHandler, LinkStatistics } from "../core/link.ts";
+import type { MessageHandler, MessageMode } from "../core/messages.ts";
 import { formatAddress, resolveAddress } from "./address.ts";
 import { transportCrypto } from "./fast-crypto.ts";
 import { type LinkSocket, type SocketStatistics, TransportSocket } from "./socket.ts";
@@ -27,6 +28,8 @@ export interface UdpLinkOptions {
   readonly key: Uint8Array;
   readonly config?: Partial<TransportConfig>;
   readonly handler: LinkHandler;
+  /** Whoever sends or wants messages. */
+  readonly messages?: MessageHandler;
   readonly logger: Logger;
 }
 
@@ -73,6 +76,7 @@ export class UdpLink implements Link {
         wallOffsetMicros: systemTime.wallMicros() - nowMicros,
         crypto: transportCrypto(),
         handler: this.named(options.handler),
+        ...(options.messages === undefined ? {} : { messages: options.messages }),
         key,
         config,
       },
@@ -145,6 +149,17 @@ export class UdpLink implements Link {
 
   riskBelow(offset: number): number {
     return this.association.riskBelow(offset);
+  }
+
+  messageBytes(mode: MessageMode): number {
+    return this.association.messageBytes(mode);
+  }
+
+  /** As `Association.sendMessage`. */
+  sendMessage(message: Uint8Array, mode: MessageMode, token = 0): boolean {
+    const isTaken = this.association.sendMessage(message, mode, token);
+    this.askPump();
+    return isTaken;
   }
 
   /** Tells the peer, once, and closes the socket. */

@@ -1,5 +1,5 @@
 /**
- * Wire packets of protocol version 1, byte for byte. A change here is another protocol version: two
+ * Wire packets of protocol version 2, byte for byte. A change here is another protocol version: two
  * releases meet on the wire.
  */
 import { describe, expect, it } from "vitest";
@@ -11,10 +11,12 @@ import {
   DATAGRAM,
   DataHeader,
   Echo,
+  FRAME,
   INNER,
   NOTICE,
   Notice,
   PROTOCOL_VERSION,
+  StreamCredit,
   StreamFrame,
 } from "../../gateway/core/packets.ts";
 import { PACKETS_PER_KEY, SealedChannel } from "../../gateway/core/sealed.ts";
@@ -61,14 +63,14 @@ function sealed(channel: SealedChannel, plain: Uint8Array): Uint8Array {
   return out;
 }
 
-describe("protocol version 1", () => {
+describe("protocol version 2", () => {
   it("handshake", () => {
     const { initiation, halfOpen, finished } = handshake();
     expect(hex(initiation.datagram)).toBe(
-      "01010000a1a1a1a100401e18240a0600a4e09292b651c278b9772c569f5fa9bb13d906b46ab68c9df9dc2b4409f8a209aaf6a612cf899b998dc45970b7dea695520029b7d32d07c901e8c01e5660099d",
+      "01020000a1a1a1a100401e18240a0600a4e09292b651c278b9772c569f5fa9bb13d906b46ab68c9df9dc2b4409f8a209d39a0f12cf518415f6abc42b4310f51f77b781325c3b631d4ea0092673f66d59",
     );
     expect(hex(halfOpen.response)).toBe(
-      "02010000a1a1a1a1b2b2b2b2c3c3c3c3ce8d3ad1ccb633ec7b70c17814a5c76ecd029685050d344745ba05870e587d5905b3b45a2cb493f687bfc9378649ae0c1cf3bf5342991578a56dabfb8b25c64c",
+      "02020000a1a1a1a1b2b2b2b2c3c3c3c3ce8d3ad1ccb633ec7b70c17814a5c76ecd029685050d344745ba05870e587d593c6abc0ec3e021f5c03fbddf0adcab2e8fdf2d60bad965d40b8a5ec2caef01fd",
     );
     expect(finished.heldId).toBe(0xc3c3c3c3);
   });
@@ -77,13 +79,13 @@ describe("protocol version 1", () => {
     const { initiator, responder } = handshake();
     const plain = Uint8Array.of(1, 2, 3, 4, 5);
     expect(hex(sealed(initiator, plain))).toBe(
-      "03010000b2b2b2b20000000000000000754b3a2d9053f183977623be14d2dff0fa4467b055",
+      "03020000b2b2b2b200000000000000003566b1cd0ebfa75a55ff3c1c3062f38caa4915db3e",
     );
     expect(hex(sealed(initiator, plain))).toBe(
-      "03010000b2b2b2b20100000000000000ea3370bf17c02f8dacdc34241a4249a284c88dc72b",
+      "03020000b2b2b2b201000000000000000cf56878310f774b3329a39ef6ed8fe3be36b797fd",
     );
     expect(hex(sealed(responder, plain))).toBe(
-      "03010000a1a1a1a10000000000000000c6df3bc091f8a8f5ed828255081eefd40ee0bdb375",
+      "03020000a1a1a1a10000000000000000ea0063d3486f02c6faa20ed7c2fd4f54bb618cb819",
     );
   });
 
@@ -91,37 +93,43 @@ describe("protocol version 1", () => {
     const out = new Uint8Array(Notice.size);
     const [type, version, code] = [DATAGRAM.notice, PROTOCOL_VERSION, NOTICE.unknownSession];
     Notice.encode(viewOf(out), 0, { type, version, code, receiver: 0xb2b2b2b2 });
-    expect(hex(out)).toBe("04010300b2b2b2b2");
+    expect(hex(out)).toBe("04020300b2b2b2b2");
   });
 
   it("data packet", () => {
     const out = new Uint8Array(DataHeader.size + StreamFrame.size);
     DataHeader.encode(viewOf(out), 0, { kind: INNER.data, unsettled: 0x1234, id: 0x56789abc });
-    StreamFrame.encode(viewOf(out), DataHeader.size, { offset: 2 ** 40 + 5 });
-    expect(hex(out)).toBe("010000000000003412bc9a78560500000000010000");
+    StreamFrame.encode(viewOf(out), DataHeader.size, {
+      type: FRAME.stream,
+      stream: 3,
+      offset: 2 ** 40 + 5,
+    });
+    expect(hex(out)).toBe("010000000000003412bc9a785601030500000000010000");
   });
 
   it("ack and ping", () => {
-    const out = new Uint8Array(Ack.size + Echo.size);
+    const out = new Uint8Array(Ack.size + StreamCredit.size + Echo.size);
     Ack.encode(viewOf(out), 0, {
       kind: INNER.ack,
+      streams: 1,
       bitmapBytes: 2,
       baseId: 3,
       endId: 4,
       echoId: 5,
       echoValid: 1,
       echoDelayMicros: 6,
-      deliveredOffset: 7,
-      limitOffset: 8,
       lostPackets: 9,
       rebuiltPackets: 10,
       unrecoverablePackets: 11,
       loss: 0.5,
       burst: 1,
     });
-    Echo.encode(viewOf(out), Ack.size, { kind: INNER.ping, sentMicros: 12 });
+    const credit = { stream: 3, deliveredOffset: 7, limitOffset: 8 };
+    StreamCredit.encode(viewOf(out), Ack.size, credit);
+    const echo = { kind: INNER.ping, settledId: 11, sentMicros: 12 };
+    Echo.encode(viewOf(out), Ack.size + StreamCredit.size, echo);
     expect(hex(out)).toBe(
-      "0300020003000000040000000500000001000000060000000700000000000000080000000000000009000000000000000a000000000000000b00000000000000000000000000e03f000000000000f03f04000000000000000c00000000000000",
+      "03010200030000000400000005000000010000000600000009000000000000000a000000000000000b00000000000000000000000000e03f000000000000f03f030000000000000007000000000000000800000000000000040000000b0000000c00000000000000",
     );
   });
 });

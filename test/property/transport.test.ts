@@ -70,6 +70,7 @@ describe("arrivals and flight", () => {
             events.acknowledged.add(segment);
           },
           segmentLost: () => events.lost++,
+          messageLost: () => {},
         }));
         const arrivals = new Arrivals();
         const had = new Set<number>();
@@ -78,7 +79,8 @@ describe("arrivals and flight", () => {
         let sent = 0;
         for (let step = 0; step < 600; step++) {
           const lost = flight.nextLost();
-          const id = lost >= 0 ? flight.resend(lost, step) : flight.sendNew(10 * sent++, 10, step);
+          const id =
+            lost >= 0 ? flight.resend(lost, step) : flight.sendNew(0, 10 * sent++, 10, step);
           if (prng.chance(loss)) continue;
           arrivals.settle(flight.settledId);
           if (arrivals.check(id) === "new") arrivals.mark(id);

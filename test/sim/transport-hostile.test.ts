@@ -140,14 +140,14 @@ describe("keys", () => {
     world.aToB.cut();
     world.run(1);
     const init = world.recorded[0] ?? new Uint8Array();
-    init[1] = 2;
+    init[1] = 9;
     world.inject(init);
     world.run(SECOND / 10);
     expect(world.b.events).toEqual([
       "refused: somebody who speaks another protocol version tried to connect",
     ]);
     expect(world.a.events).toEqual([
-      "refused: the peer speaks protocol version 1, this side 1 (unauthenticated notice)",
+      "refused: the peer speaks protocol version 2, this side 2 (unauthenticated notice)",
     ]);
   });
 
@@ -157,7 +157,7 @@ describe("keys", () => {
     world.a.write(8 * MEGABYTE);
     world.run(world.nowMicros + 10_000);
     const sealed = world.recorded[0] ?? new Uint8Array();
-    const notice = Uint8Array.from([4, 1, 3, 0, ...sealed.subarray(4, 8)]);
+    const notice = Uint8Array.from([4, 2, 3, 0, ...sealed.subarray(4, 8)]);
     for (let i = 0; i < 400; i++) {
       world.a.link.handleDatagram(notice, world.nowMicros);
       world.run(world.nowMicros + 10_000);
@@ -174,14 +174,14 @@ describe("keys", () => {
   it("a notice of a session that is not ours leads to nothing", () => {
     const world = connected(18);
     world.recorded = [];
-    world.a.link.handleDatagram(Uint8Array.from([4, 1, 3, 0, 1, 2, 3, 4]), world.nowMicros);
+    world.a.link.handleDatagram(Uint8Array.from([4, 2, 3, 0, 1, 2, 3, 4]), world.nowMicros);
     world.run(world.nowMicros + 10_000);
     expect(world.recorded.filter((datagram) => datagram[0] === 1)).toEqual([]);
   });
 
   it("a forged notice does not end a session", () => {
     const world = connected(10);
-    world.a.link.handleDatagram(Uint8Array.from([4, 1, 1, 0, 1, 2, 3, 4]), world.nowMicros);
+    world.a.link.handleDatagram(Uint8Array.from([4, 2, 1, 0, 1, 2, 3, 4]), world.nowMicros);
     expect(world.a.link.up).toBe(true);
     expect(world.a.events).toEqual(["up"]);
   });
@@ -243,7 +243,7 @@ describe("hostile datagrams", () => {
     const before = { ...world.b.link.statistics };
     for (let i = 0; i < 20_000; i++) {
       const bytes = prng.fill(new Uint8Array(prng.below(120)));
-      if (prng.chance(0.8)) bytes.set([1 + prng.below(4), 1].slice(0, bytes.length));
+      if (prng.chance(0.8)) bytes.set([1 + prng.below(4), 2].slice(0, bytes.length));
       world.inject(bytes);
     }
     const after = world.b.link.statistics;

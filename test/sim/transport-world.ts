@@ -7,6 +7,7 @@ import { Prng } from "../../lib/prng.ts";
 import { Association } from "../../gateway/core/association.ts";
 import { MAX_DATAGRAM_BYTES, type TransportConfig } from "../../gateway/core/config.ts";
 import type { LinkHandler } from "../../gateway/core/link.ts";
+import type { MessageHandler } from "../../gateway/core/messages.ts";
 import { nodeCrypto } from "../../gateway/udp/crypto.ts";
 import { EmulatedLink } from "../../netem/core/link.ts";
 import { IDEAL_LINK, type LinkChanges } from "../../netem/core/settings.ts";
@@ -76,6 +77,7 @@ export class Side implements LinkHandler {
     crypto: CryptoPort,
     key: Uint8Array,
     config: Partial<TransportConfig>,
+    messages: MessageHandler | undefined,
     nowMicros: number,
   ) {
     const options = {
@@ -84,6 +86,7 @@ export class Side implements LinkHandler {
       key,
       config,
       handler: this,
+      ...(messages === undefined ? {} : { messages }),
       wallOffsetMicros: WALL_OFFSET_MICROS,
     };
     this.link = new Association(options, nowMicros);
@@ -136,6 +139,8 @@ export interface WorldOptions {
   readonly path?: LinkChanges;
   readonly config?: Partial<TransportConfig>;
   readonly responderKey?: Uint8Array;
+  /** Of A and of B. */
+  readonly messages?: readonly [MessageHandler, MessageHandler];
 }
 
 /** A datagram on its way. */
@@ -166,7 +171,9 @@ export class World {
 
   private makeSide(role: "initiator" | "responder", key: Uint8Array): Side {
     const crypto = seededCrypto(this.prng);
-    return new Side(role, crypto, key, this.options.config ?? {}, this.nowMicros);
+    const { config = {}, messages } = this.options;
+    const inbox = messages?.[role === "initiator" ? 0 : 1];
+    return new Side(role, crypto, key, config, inbox, this.nowMicros);
   }
 
   restartResponder(): void {

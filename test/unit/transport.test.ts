@@ -32,14 +32,14 @@ function channels(): [SealedChannel, SealedChannel] {
   return [new SealedChannel(nodeCrypto, agreement), new SealedChannel(nodeCrypto, halfOpen)];
 }
 
-describe("layouts of version 1", () => {
+describe("layouts of version 2", () => {
   it.each([
     ["init", 80, HandshakeInit],
     ["response", 80, HandshakeResponse],
     ["notice", 8, Notice],
     ["sealed header", 16, SealedHeader],
     ["data header", 13, DataHeader],
-    ["ack", 80, Ack],
+    ["ack", 64, Ack],
   ] as const)("%s has %i bytes", (_name, bytes, layout) => {
     expect(layout.size).toBe(bytes);
   });
