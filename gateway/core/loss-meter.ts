@@ -1,27 +1,15 @@
 /**
- * What the link does to packets, measured where they arrive and before any repair: the share lost
- * and the length of bursts, both as upper confidence bounds for the redundancy model.
+ * What the link does to packets, measured where they arrive and before any repair: the share lost and
+ * the length of bursts (`loss-estimator.ts`), a histogram of bursts, and how far packets are
+ * overtaken.
  *
- * A packet counts as lost when `REORDER_PACKETS` later ones have been seen without it. Observations
- * fade: when `WINDOW_PACKETS` have been judged, all counts are halved. While the link is young,
- * `PRIOR` is added, fading out linearly until `PRIOR_FADE_PACKETS` were judged. A gap of more than
- * `OUTAGE_PACKETS` is an outage and not loss: it is skipped.
- *
- * Bounds are one-sided 95 % Wilson intervals (Wilson 1927). Lost packets of one burst are not
- * independent; for geometric bursts of mean b the variance is 2b − 1 times as large, so the sample
- * counts for that much less.
+ * A packet counts as lost when `REORDER_PACKETS` later ones have been seen without it. A gap of more
+ * than `OUTAGE_PACKETS` is an outage and not loss: it is skipped.
  */
 import type { LossEstimate } from "./code.ts";
+import { LossEstimator } from "./loss-estimator.ts";
 
-/** One-sided 95 % quantile of the normal distribution. */
-const Z = 1.645;
 const REORDER_PACKETS = 64;
-const WINDOW_PACKETS = 65536;
-/** 1 % loss, as if measured on a thousand packets. */
-const PRIOR = { packets: 1000, lost: 10 };
-/** While fewer bursts were seen, single losses stand in for the others. */
-const PRIOR_BURSTS = 10;
-const PRIOR_FADE_PACKETS = 10000;
 const OUTAGE_PACKETS = 4096;
 
 /** Upper ends of the histogram's buckets, packets; the last is open. */
@@ -33,6 +21,8 @@ export class LossMeter {
     lostPackets: 0,
     bursts: 0,
     outages: 0,
+    /** The most packets that overtook one which still came. */
+    overtakenBy: 0,
     /** Bursts by length, in `BURST_BUCKETS`. */
     burstsByLength: BURST_BUCKETS.map(() => 0),
   };
@@ -41,7 +31,7 @@ export class LossMeter {
   private highest = 0;
   private started = false;
   private run = 0;
-  private readonly recent = { packets: 0, lost: 0, bursts: 0 };
+  private readonly estimator = new LossEstimator();
 
   /** Data packet `id` (32 bits, wrapping) arrived; duplicates do no harm. */
   push(id: number): void {
@@ -53,21 +43,18 @@ export class LossMeter {
     } else {
       for (let i = 1; i <= ahead; i++) this.advance();
     }
+    if (ahead < 0) this.noteOvertaken(id, -ahead);
     if (ahead > -REORDER_PACKETS) this.seen[id & (REORDER_PACKETS - 1)] = 1;
   }
 
+  /** Later arrivals come too late to be told from duplicates. */
+  private noteOvertaken(id: number, by: number): void {
+    const isNew = by < REORDER_PACKETS && this.seen[id & (REORDER_PACKETS - 1)] === 0;
+    if (isNew) this.statistics.overtakenBy = Math.max(this.statistics.overtakenBy, by);
+  }
+
   estimate(): LossEstimate {
-    const { packets, lost, bursts } = this.recent;
-    const standIns = Math.max(0, PRIOR_BURSTS - bursts);
-    const ended = (bursts + standIns) / (lost + standIns);
-    const share = Math.max(0, 1 - packets / PRIOR_FADE_PACKETS);
-    const observed = packets + share * PRIOR.packets;
-    const independent = observed / Math.max(1, 2 / ended - 1);
-    return {
-      loss: Math.min(1, wilson((lost + share * PRIOR.lost) / observed, independent, Z)),
-      // Geometric lengths: each lost packet ends its burst with probability 1 / mean.
-      burst: 1 / wilson(ended, lost + standIns, -Z),
-    };
+    return this.estimator.estimate();
   }
 
   /** Everything up to `id` counts as seen: nothing is known of what came before. */
@@ -86,32 +73,17 @@ export class LossMeter {
     else this.run++;
     this.seen[slot] = 0;
     this.statistics.judgedPackets++;
-    this.recent.packets++;
-    if (this.recent.packets >= WINDOW_PACKETS) this.fade();
+    this.estimator.add(1, 0, 0);
   }
 
   private judgeArrived(): void {
-    const { run, statistics, recent } = this;
+    const { run, statistics } = this;
     if (run === 0) return;
     const bucket = BURST_BUCKETS.findIndex((end) => run <= end);
     statistics.burstsByLength[bucket] = (statistics.burstsByLength[bucket] ?? 0) + 1;
     statistics.bursts++;
     statistics.lostPackets += run;
-    recent.bursts++;
-    recent.lost += run;
+    this.estimator.add(0, run, 1);
     this.run = 0;
   }
-
-  private fade(): void {
-    this.recent.packets /= 2;
-    this.recent.lost /= 2;
-    this.recent.bursts /= 2;
-  }
-}
-
-/** Upper (z > 0) or lower end of the Wilson interval of a share seen in independent trials. */
-function wilson(share: number, trials: number, z: number): number {
-  const squared = (z * z) / trials;
-  const spread = z * Math.sqrt((share * (1 - share)) / trials + squared / (4 * trials));
-  return (share + squared / 2 + spread) / (1 + squared);
 }

@@ -101,6 +101,41 @@ describe("the loss meter", () => {
     expect(meter.statistics).toMatchObject({ outages: 1, lostPackets: 0 });
   });
 
+  it.each([
+    [0.01, 0.05],
+    [0.001, 0.02],
+    [0, 0.01],
+  ])("believes within 2,000 packets that loss went from %d to %d", (before, after) => {
+    for (let seed = 1; seed <= 20; seed++) {
+      const prng = new Prng(seed);
+      const meter = new LossMeter();
+      feed(meter, 60_000, () => prng.chance(before));
+      feed(meter, 2_000, () => prng.chance(after), 60_000);
+      expect(meter.estimate().loss, `seed ${seed}`).toBeGreaterThan(0.75 * after);
+    }
+  });
+
+  it("does not take chance for a change", () => {
+    const prng = new Prng(8);
+    const meter = new LossMeter();
+    feed(meter, 40_000, () => prng.chance(0.01));
+    let highest = 0;
+    for (let n = 40_000; n < 400_000; n += 1_000) {
+      feed(meter, 1_000, () => prng.chance(0.01), n);
+      highest = Math.max(highest, meter.estimate().loss);
+    }
+    expect(highest).toBeLessThan(0.015);
+  });
+
+  it("says how far packets were overtaken", () => {
+    const meter = new LossMeter();
+    feed(meter, 100, (n) => n === 50);
+    expect(meter.statistics.overtakenBy).toBe(0);
+    meter.push(50);
+    meter.push(50);
+    expect(meter.statistics.overtakenBy).toBe(49);
+  });
+
   it("forgets: a link that got better is believed after a while", () => {
     const meter = new LossMeter();
     feed(meter, 60_000, (n) => n % 20 === 0);
