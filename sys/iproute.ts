@@ -6,6 +6,8 @@ import { spawnSync } from "node:child_process";
 import { SmfsError } from "../lib/errors.ts";
 
 const TIMEOUT_MILLIS = 10_000;
+/** Where systems keep `ip`, and users' shells do not look. */
+const MORE_PLACES = ":/usr/sbin:/sbin";
 
 /**
  * What `ip` printed. `namespace` null: the one that this process is in. Throws `SmfsError`
@@ -16,6 +18,7 @@ export function ip(namespace: string | null, args: readonly string[]): string {
   const { status, stdout, stderr, error } = spawnSync("ip", all, {
     encoding: "utf8",
     timeout: TIMEOUT_MILLIS,
+    env: { ...process.env, PATH: (process.env["PATH"] ?? "") + MORE_PLACES },
   });
   if (error !== undefined) {
     throw new SmfsError("UNSUPPORTED", "ip(8) does not run: install the iproute2 package", error);
