@@ -132,6 +132,18 @@ export const Ack = struct("ack", {
   unrecoverablePackets: u64("of these, settled by the sender without having been rebuilt"),
   loss: f64("share of packets lost, upper bound"),
   burst: f64("mean length of a run of lost packets, upper bound"),
+  judgedPackets: u64("data packets that came or were overtaken by 64, before repair"),
+  missedPackets: u64("of these, those that did not come, in runs that ended"),
+  runs1: u32("such runs, of one packet"),
+  runs2: u32("of two"),
+  runs4: u32("of three or four, and so on"),
+  runs8: u32("of 5 to 8"),
+  runs16: u32("of 9 to 16"),
+  runs32: u32("of 17 to 32"),
+  runs64: u32("of 33 to 64"),
+  runsLonger: u32("of more"),
+  overtakenBy: u32("the most packets that overtook one which still came"),
+  zero: reserved(4),
 });
 export type AckFields = Infer<typeof Ack>;
 

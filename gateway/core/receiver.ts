@@ -152,6 +152,24 @@ export class Receiver {
     this.dueMicros = Math.min(this.dueMicros, isNow ? nowMicros : nowMicros + ACK_DELAY_MICROS);
   }
 
+  private get pathReport() {
+    const { judgedPackets, lostPackets, burstsByLength, overtakenBy } = this.meter.statistics;
+    const runs = (bucket: number): number => (burstsByLength[bucket] ?? 0) >>> 0;
+    return {
+      judgedPackets,
+      missedPackets: lostPackets,
+      runs1: runs(0),
+      runs2: runs(1),
+      runs4: runs(2),
+      runs8: runs(3),
+      runs16: runs(4),
+      runs32: runs(5),
+      runs64: runs(6),
+      runsLonger: runs(7),
+      overtakenBy,
+    };
+  }
+
   /** Writes an ack; its length. */
   writeAck(out: Uint8Array, nowMicros: number): number {
     const { arrivals, meter } = this;
@@ -173,6 +191,7 @@ export class Receiver {
       unrecoverablePackets: arrivals.unrecoverable,
       loss,
       burst,
+      ...this.pathReport,
     });
     const { deliveredOffset, limitOffset } = this.reassembly;
     StreamCredit.encode(view, Ack.size, { stream: 0, deliveredOffset, limitOffset });

@@ -39,7 +39,7 @@ describe("layouts of version 2", () => {
     ["notice", 8, Notice],
     ["sealed header", 16, SealedHeader],
     ["data header", 13, DataHeader],
-    ["ack", 64, Ack],
+    ["ack", 120, Ack],
   ] as const)("%s has %i bytes", (_name, bytes, layout) => {
     expect(layout.size).toBe(bytes);
   });
