@@ -4,7 +4,8 @@
  */
 import { z } from "zod";
 import { MAX_DATAGRAM_BYTES, MIN_DATAGRAM_BYTES } from "../gateway/core/config.ts";
-import { MAX_GROUP, MAX_LAYERS, MAX_SPAN } from "../gateway/core/parameters.ts";
+import type { CodeParameters } from "../gateway/core/code.ts";
+import { checkParameters } from "../gateway/core/parameters.ts";
 import { MAX_PREFIXES, parsePrefix } from "../gateway/core/prefixes.ts";
 import { SmfsError } from "../lib/errors.ts";
 import { parseDuration, parseRate, parseShare, parseSize } from "../lib/units.ts";
@@ -81,19 +82,51 @@ const datagramForm = `whole bytes from ${MIN_DATAGRAM_BYTES} to ${MAX_DATAGRAM_B
 const datagram = z.int().min(MIN_DATAGRAM_BYTES).max(MAX_DATAGRAM_BYTES);
 
 const codeForm =
-  "data packets per group and an ascending interleave per layer such as { r = 8, interleave = [1, 10, 100] }";
+  "data packets per group and an ascending interleave per layer such as { r = 8, interleave = [1, 10, 100] }, or c repairs for r packets out of a sliding window such as { r = 8, c = 3, window = 400, density = 2 }";
 const code = z
-  .strictObject({
-    r: z.int().min(1).max(MAX_GROUP),
-    interleave: z.array(z.int().min(1)).max(MAX_LAYERS),
+  // Keys that do not belong are told of together with those that are missing.
+  .looseObject({
+    r: z.int(),
+    interleave: z.array(z.int()).optional(),
+    c: z.int().optional(),
+    window: z.int().optional(),
+    density: z.int().optional(),
   })
-  .refine(
-    ({ r, interleave }) =>
-      interleave.every(
-        (each, layer) => each > (interleave[layer - 1] ?? 0) && r * each <= MAX_SPAN,
-      ),
-    `must be ${codeForm}, where r times the last interleave is at most ${MAX_SPAN}`,
-  );
+  .transform((written, context): CodeParameters => {
+    const parameters = codeOf(written);
+    const failure = parameters === null ? "one or the other" : failureOf(parameters);
+    if (parameters !== null && failure === null) return parameters;
+    context.addIssue(`must be ${codeForm}; ${failure}`);
+    return z.NEVER;
+  });
+
+interface WrittenCode {
+  readonly [key: string]: unknown;
+  readonly r: number;
+  readonly interleave?: readonly number[] | undefined;
+  readonly c?: number | undefined;
+  readonly window?: number | undefined;
+  readonly density?: number | undefined;
+}
+
+/** null when it is neither of the kinds that can be written. */
+function codeOf(written: WrittenCode): CodeParameters | null {
+  const { r, interleave, c, window, density } = written;
+  const keys = Object.keys(written).length;
+  if (interleave !== undefined) return keys === 2 ? { kind: "layered", r, interleave } : null;
+  if (c === undefined || window === undefined || density === undefined) return null;
+  return keys === 4 ? { kind: "sliding-window", r, c, window, density } : null;
+}
+
+function failureOf(parameters: CodeParameters): string | null {
+  try {
+    checkParameters(parameters);
+    return null;
+  } catch (error) {
+    if (error instanceof SmfsError) return error.message;
+    throw error;
+  }
+}
 
 /** A key with its default; the default goes through the same check as what people write. */
 function withDefault<S extends z.ZodType>(
@@ -195,7 +228,7 @@ export const MIRROR = {
     code,
     codeForm,
     { r: 8, interleave: [1, 10, 100] },
-    "the erasure code: data packets per group, one interleave per layer; interleave = [] sends no repairs",
+    "the erasure code: layers, of which interleave = [] has none and sends no repairs, or a sliding window, which rebuilds sooner and costs more processor time",
     "{ r = 8, interleave = [1, 10, 100] }",
   ),
   datagram: withDefault(

@@ -210,7 +210,7 @@ function plainMirror(mirror: NonNullable<Document["mirror"]>): MirrorConfig {
     keyFile: mirror.key_file ?? "",
     rateBitsPerSecond: mirror.rate,
     targetRisk: mirror.target_risk,
-    code: { kind: "layered", ...mirror.code },
+    code: mirror.code,
     datagramBytes: mirror.datagram,
   };
 }

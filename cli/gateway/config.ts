@@ -151,7 +151,7 @@ function plainPeer(name: string, peer: PeerSection): PeerConfig {
     prefixes: peer.prefixes,
     rateBitsPerSecond: peer.rate,
     targetRisk: peer.target_risk,
-    code: { kind: "layered", ...peer.code },
+    code: peer.code,
     datagramBytes: peer.datagram,
     holdMicros: peer.hold,
   };

@@ -46,7 +46,11 @@ function checkLayered({ r, interleave }: LayeredParameters): void {
   ), `a code has 0 (no repairs) to ${MAX_LAYERS} layers, not ${interleave.length}`);
   let previous = 0;
   for (const bins of interleave) {
-    require(isWithin(bins, previous + 1, MAX_SPAN), "interleaves must be whole and ascending");
+    require(isWithin(
+      bins,
+      previous + 1,
+      MAX_SPAN,
+    ), `interleaves must be whole, ascending and at most ${MAX_SPAN}`);
     previous = bins;
   }
   require(r * previous <= MAX_SPAN, `r × the largest interleave must be at most ${MAX_SPAN}`);
@@ -75,7 +79,7 @@ function checkBlock({ k, m, interleave }: BlockParameters): void {
     MAX_LINEAR_SPAN, `k × the interleave must be at most ${MAX_LINEAR_SPAN}`);
 }
 
-export function isWithin(value: number, low: number, high: number): boolean {
+function isWithin(value: number, low: number, high: number): boolean {
   return Number.isInteger(value) && value >= low && value <= high;
 }
 

@@ -8,7 +8,7 @@ export interface Members {
   readonly stride: number;
 }
 
-export interface SolverStatistics {
+interface SolverStatistics {
   unused: number;
   /** Repairs whose result had an impossible length or bytes behind its end. */
   inconsistentRepairs: number;

@@ -151,6 +151,12 @@ rate = "1gbit"
     [`${STORE_ONLY}[mirror]\ncode = { r = 8, interleave = [10, 1] }`, /ascending interleave/],
     [`${STORE_ONLY}[mirror]\ncode = { r = 8, interleave = [9999] }`, /at most 8192/],
     [`${STORE_ONLY}[mirror]\ncode = { r = 8, q = 1 }`, /such as \{ r = 8/],
+    [`${STORE_ONLY}[mirror]\ncode = { r = 8, c = 3 }`, /such as \{ r = 8, c = 3, window = 400/],
+    [`${STORE_ONLY}[mirror]\ncode = { r = 8, interleave = [1], c = 3 }`, /one or the other/],
+    [
+      `${STORE_ONLY}[mirror]\ncode = { r = 8, c = 3, window = 999, density = 2 }`,
+      /window must be a whole number from 1 to 512/,
+    ],
     [`${STORE_ONLY}[status]\nlisten = "0.0.0.0:80"`, /must be loopback, such as "127.0.0.1:0"/],
   ])("%j is told what to write instead", (text, message) => {
     const { code, lines } = problems(() => parseConfig(text, "home.toml"));
