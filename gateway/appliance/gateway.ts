@@ -89,7 +89,7 @@ export class Gateway {
     const peers = new Peers();
     let attachment: Attachment | null = null;
     try {
-      await peers.change(config.peers);
+      await peers.change(config.peers, config.mode);
       attachment = config.mode === "tunnel" ? new Tun(config) : new Capture(config);
       const gateway = new Gateway(config, logger, peers, attachment, injector);
       await gateway.listen();
@@ -193,7 +193,7 @@ export class Gateway {
       if (JSON.stringify(config[key]) === JSON.stringify(this.config[key])) continue;
       throw new SmfsError("CONFIG", `[gateway] ${FIXED_NAMES[key]} needs a restart to change`);
     }
-    const { replaced, release } = await this.peers.change(config.peers);
+    const { replaced, release } = await this.peers.change(config.peers, config.mode);
     const before = new Set(this.config.peers.map(({ name }) => name));
     const settings = this.attachment.settings(this.peers, config);
     if (replaced.size > 0) {

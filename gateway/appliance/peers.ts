@@ -9,10 +9,10 @@ import { UdpSocket } from "../../sys/udp-socket.ts";
 import { type Address, resolveAddress } from "../udp/address.ts";
 import { readKeyFile } from "../udp/keys.ts";
 import type { PeerConfig } from "./config.ts";
-import { MAX_PEERS, type PeerSettings } from "./settings.ts";
+import { type GatewayMode, MAX_PEERS, type PeerSettings } from "./settings.ts";
 
-/** Takes in 60 ms at 1 Gbit/s while the thread is busy with something else. */
-const BUFFER_BYTES = 8 * 2 ** 20;
+/** Takes in 100 ms at 1 Gbit/s (the kernel counts its own overhead) while the thread is away. */
+const BUFFER_BYTES = 24 * 2 ** 20;
 
 /** Messages that wait for the pacer: what comes when the thread was away for some 30 ms. */
 const QUEUE_PACKETS = 2048;
@@ -35,12 +35,13 @@ export class Peers {
   }
 
   /**
-   * Makes the peers those of `configs`; nothing changes when one of them fails. Those whose ends,
-   * key or datagrams changed get a new socket and session: `replaced` names them, and they must be
-   * taken away before they are added. `release` closes what is not used any more.
+   * Makes the peers those of `configs`; nothing changes when one of them fails. `replaced` names
+   * those that need a new session: they must be taken away before they are added. `release` closes
+   * the sockets that are not used any more.
    */
   async change(
     configs: readonly PeerConfig[],
+    mode: GatewayMode,
   ): Promise<{ readonly replaced: ReadonlySet<string>; readonly release: () => void }> {
     if (configs.length > MAX_PEERS) {
       throw new SmfsError("CONFIG", `${configs.length} peers; ${MAX_PEERS} is the most`);
@@ -51,13 +52,15 @@ export class Peers {
     try {
       for (const config of configs) {
         const known = this.open.get(config.name);
-        if (known !== undefined && isSameSession(known.config, config)) {
+        if (known !== undefined && isSameSession(known.config, config, mode)) {
           next.set(config.name, this.changed(known, config));
           continue;
         }
         if (known !== undefined) replaced.add(config.name);
-        const peer = await openPeer(config, this.freePlace([...next.values(), ...this.all]));
-        opened.push(peer);
+        const isThere = known?.config.listen === config.listen && known.config.peer === config.peer;
+        const place = known?.settings.place ?? this.freePlace([...next.values(), ...this.all]);
+        const peer = await openPeer(config, place, isThere ? known.socket : null);
+        if (!isThere) opened.push(peer);
         next.set(config.name, peer);
       }
     } catch (error) {
@@ -88,21 +91,32 @@ export class Peers {
   }
 }
 
-function isSameSession(before: PeerConfig, now: PeerConfig): boolean {
+/** An association keeps what it began with; the transparent mode's code is not the association's. */
+function isSameSession(before: PeerConfig, now: PeerConfig, mode: GatewayMode): boolean {
+  const isSameCode = JSON.stringify(before.code) === JSON.stringify(now.code);
   return (
     before.listen === now.listen &&
     before.peer === now.peer &&
     before.keyFile === now.keyFile &&
-    before.datagramBytes === now.datagramBytes
+    before.datagramBytes === now.datagramBytes &&
+    before.rateBitsPerSecond === now.rateBitsPerSecond &&
+    before.targetRisk === now.targetRisk &&
+    (isSameCode || mode === "transparent")
   );
 }
 
-async function openPeer(config: PeerConfig, place: number): Promise<OpenPeer> {
+/** `there`: a socket at these ends that is open already. */
+async function openPeer(
+  config: PeerConfig,
+  place: number,
+  there: UdpSocket | null,
+): Promise<OpenPeer> {
   const key = readKeyFile(config.keyFile);
   const remote = config.peer === null ? null : await resolveAddress(config.peer);
   const local = config.listen === null ? anyAddress(remote) : await resolveAddress(config.listen);
   // `probe`: the MTU that the transparent mode sets on routes is not for our own datagrams.
-  const socket = new UdpSocket({ local, bufferBytes: BUFFER_BYTES, fragment: "probe" });
+  const options = { local, bufferBytes: BUFFER_BYTES, fragment: "probe" } as const;
+  const socket = there ?? new UdpSocket(options);
   const settings: PeerSettings = {
     name: config.name,
     socket: socket.fd,

@@ -32,6 +32,8 @@ import { TunWriter } from "./tun-writer.ts";
 const MAX_READS = 64;
 /** Ids that may be held behind a gap: 16 ms at 1 Gbit/s, twice what the default code spans. */
 const REORDER_SLOTS = 2048;
+/** How long packets wait for the session of a peer that was just added or changed. */
+const PATIENCE_MICROS = 2_000_000;
 /** Packets that the path itself may reorder. */
 const REORDER_PACKETS = 64;
 const FLAGS_THAT_WAIT = 0x07;
@@ -49,6 +51,8 @@ export class Tunnel implements Path {
   private readonly answer = nativeMemory(64 + MAX_ANSWER_BYTES[6]);
   /** Whose packet waits for room in its queue. */
   private waiting: TunnelPeer | null = null;
+  /** It has been cut and clamped; otherwise it has not got so far. */
+  private isRouted = false;
 
   constructor(settings: TunnelSettings, context: PathContext, nowMicros: number) {
     const { descriptor, name, headerBytes } = settings.tun;
@@ -119,7 +123,8 @@ export class Tunnel implements Path {
     const { waiting } = this;
     if (waiting === null) return true;
     this.waiting = null;
-    this.sendParts(waiting, nowMicros);
+    if (this.isRouted) this.sendParts(waiting, nowMicros);
+    else this.route(nowMicros);
     return this.waiting === null;
   }
 
@@ -133,7 +138,7 @@ export class Tunnel implements Path {
     }
     const room = path.peer.channel.association.messageBytes("protected") - TunnelMessage.size;
     if (room <= 0) {
-      path.peer.counters.packetsRefused++;
+      this.waitForSession(path, nowMicros);
       return;
     }
     if (!this.reader.fit(room)) {
@@ -145,6 +150,14 @@ export class Tunnel implements Path {
     this.sendParts(path, nowMicros);
   }
 
+  /** A new session is a round trip away: what would be lost waits in the device's queue. */
+  private waitForSession(path: TunnelPeer, nowMicros: number): void {
+    if (this.paths.size === 1 && nowMicros < path.openedMicros + PATIENCE_MICROS) {
+      this.waiting = path;
+      this.isRouted = false;
+    } else path.peer.counters.packetsRefused++;
+  }
+
   private sendParts(path: TunnelPeer, nowMicros: number): void {
     const { reader, message } = this;
     message[0] = TUNNEL[reader.checksum];
@@ -154,6 +167,7 @@ export class Tunnel implements Path {
       if (path.send(message, this.messagePacket, length, nowMicros)) counters.packetsSent++;
       else if (this.paths.size === 1 && path.peer.channel.association.up) {
         this.waiting = path;
+        this.isRouted = true;
         return;
       } else counters.packetsRefused++;
       reader.advance();
@@ -192,6 +206,7 @@ export class Tunnel implements Path {
 /** One peer of a tunnel. */
 class TunnelPeer implements PeerTraffic {
   readonly peer: Peer;
+  readonly openedMicros: number;
   private readonly context: PathContext;
   private readonly writer: TunWriter;
   private readonly reorder: Reorder;
@@ -207,6 +222,7 @@ class TunnelPeer implements PeerTraffic {
     this.context = context;
     this.writer = writer;
     this.nowMicros = nowMicros;
+    this.openedMicros = nowMicros;
     this.reorder = new Reorder({
       slots: REORDER_SLOTS,
       slotBytes: MAX_PACKET_BYTES,
