@@ -1,7 +1,12 @@
 /** The repair packet on the wire, byte by byte: a worked example with two layers. */
 import { describe, expect, it } from "vitest";
+import type { CodeParameters } from "../../gateway/core/code.ts";
+import { cauchyCoefficient } from "../../gateway/core/coefficients.ts";
 import { ErasureDecoder } from "../../gateway/core/decoder.ts";
+import { ErasureEncoder } from "../../gateway/core/encoder.ts";
+import { multiply } from "../../gateway/core/gf256.ts";
 import { LayeredEncoder } from "../../gateway/core/layered-encoder.ts";
+import { blockRepair } from "../../gateway/core/repair.ts";
 import { fromHex, latin1, toHex } from "../../lib/bytes.ts";
 
 const FIRST = 0xfffffffe;
@@ -91,5 +96,57 @@ describe("the repair packet", () => {
     const rebuilt = [0, 1, 2].map(() => decoder.pollRebuilt()?.id);
     expect(rebuilt).toEqual([0xffffffff, 0xfffffffe, undefined]);
     expect(decoder.statistics.rebuilt).toBe(2);
+  });
+});
+
+/** What leaves behind the four packets and an idle flush, without them. */
+function repairsOf(parameters: CodeParameters): string[] {
+  const encoder = new ErasureEncoder({ parameters, idleMicros: 1000 });
+  const repairs: string[] = [];
+  const out = new Uint8Array(64);
+  const drain = (now: number): void => {
+    for (let n = encoder.poll(out, now); n > 0; n = encoder.poll(out, now)) {
+      repairs.push(toHex(out.subarray(0, n)));
+    }
+  };
+  for (const [n, packet] of PACKETS.entries()) {
+    encoder.push((FIRST + n) >>> 0, packet, n);
+    drain(n);
+  }
+  drain(5000);
+  return repairs;
+}
+
+const join = (fields: readonly string[]): string => fields.join("").replaceAll(" ", "");
+
+describe("repairs in GF(256)", () => {
+  it("of a sliding window are what they were when the format was released", () => {
+    const parameters = { kind: "sliding-window", r: 2, c: 1, window: 3, density: 16 } as const;
+    expect(repairsOf(parameters)).toEqual(
+      [
+        ["02 02 01 10", "0300 0200 0100", "feffffff", "7d00 f016bf94d5"],
+        ["02 02 01 10", "0300 0300 0200", "ffffffff", "1500 79098c287b"],
+      ].map(join),
+    );
+  });
+
+  it("of a block are what they were when the format was released", () => {
+    const parameters = { kind: "block", k: 3, m: 1, interleave: 1 } as const;
+    expect(repairsOf(parameters)).toEqual(
+      [
+        ["03 03 01 00 03", "0100", "feffffff", "8100 128a09136d"],
+        ["03 03 01 00 01", "0100", "01000000", "e700 b74a"],
+      ].map(join),
+    );
+  });
+
+  it("add up to the members' symbols, each times its coefficient", () => {
+    const [repair = ""] = repairsOf({ kind: "block", k: 2, m: 1, interleave: 1 });
+    const symbol = fromHex(repair).subarray(blockRepair.size);
+    const symbols = PACKETS.slice(0, 2).map((packet) => [packet.length, 0, ...packet]);
+    const expected = Array.from(symbol, (_, at) =>
+      symbols.reduce((sum, bytes, n) => sum ^ multiply(cauchyCoefficient(0, n), bytes[at] ?? 0), 0),
+    );
+    expect([...symbol]).toEqual(expected);
   });
 });

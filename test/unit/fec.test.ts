@@ -2,6 +2,7 @@ import { describe, expect, it } from "vitest";
 import { DEFAULT_CODE, type LayeredParameters } from "../../gateway/core/code.ts";
 import { symbolHeader } from "../../gateway/core/blocks.ts";
 import { ErasureDecoder } from "../../gateway/core/decoder.ts";
+import { ErasureEncoder } from "../../gateway/core/encoder.ts";
 import { LayeredEncoder } from "../../gateway/core/layered-encoder.ts";
 import { layeredRepair, type LayeredRepair, REPAIR } from "../../gateway/core/repair.ts";
 import { equalBytes } from "../../lib/bytes.ts";
@@ -151,6 +152,27 @@ describe("the encoder", () => {
     expect(receive(wire.filter((_, n) => n % 40 !== 3)).size).toBe(937);
   });
 
+  it("holds its marks after a change of kind until what was before it is acknowledged", () => {
+    const encoder = new ErasureEncoder();
+    const out = new Uint8Array(1500);
+    const run = (from: number, count: number): void => {
+      for (let id = from; id < from + count; id++) {
+        encoder.push(id, packetOf(id), 0);
+        while (encoder.poll(out, 0) > 0);
+      }
+    };
+    run(0, 2000);
+    const before = encoder.coveredThrough(1);
+    encoder.setParameters({ kind: "sliding-window", r: 8, c: 3, window: 64, density: 16 }, 0);
+    while (encoder.poll(out, 0) > 0);
+    run(2000, 500);
+    expect(encoder.coveredThrough(1)).toBeLessThanOrEqual(before);
+    encoder.release(1998);
+    expect(encoder.coveredThrough(1)).toBeLessThanOrEqual(before);
+    encoder.release(1999);
+    expect(encoder.coveredThrough(1)).toBeGreaterThan(2490);
+  });
+
   it.each<[string, LayeredParameters]>([
     ["r must be a whole number", { kind: "layered", r: 0, interleave: [1] }],
     [
@@ -224,6 +246,17 @@ describe("the decoder", () => {
     expect(decoder.handleData(2_000_000, packetOf(3))).toBe(true);
     expect(decoder.handleData(5000, packetOf(5000))).toBe(false);
     expect(decoder.statistics).toMatchObject({ latePackets: 2, resynchronisations: 1 });
+  });
+
+  it.each([
+    ["follows a sender whose code spans more than its window", 16384, 9000],
+    ["does not grow beyond its bound", 2048, 8700],
+  ])("%s", (_, maxWindowPackets, expected) => {
+    const decoder = new ErasureDecoder({ maxWindowPackets });
+    const wire = send(9000, { kind: "layered", r: 8, interleave: [500] });
+    const start = wire.findIndex((item) => item.id === 4500);
+    expect(receive(wire.toSpliced(start, 337), decoder).size).toBe(expected);
+    expect(decoder.window.size).toBeLessThanOrEqual(maxWindowPackets);
   });
 
   it("never mixes a group up with packets one window later", () => {
