@@ -35,6 +35,7 @@ import {
 } from "./packets.ts";
 import { SealedChannel } from "./sealed.ts";
 import { Session, type Taken } from "./session.ts";
+import type { OrderedStream, StreamHandler } from "./streams.ts";
 
 export interface AssociationOptions {
   readonly role: "initiator" | "responder";
@@ -42,6 +43,8 @@ export interface AssociationOptions {
   readonly key: Uint8Array;
   readonly crypto: CryptoPort;
   readonly handler: LinkHandler;
+  /** Whoever sends or wants more streams than the link. */
+  readonly streams?: StreamHandler;
   /** Whoever sends or wants messages. */
   readonly messages?: MessageHandler;
   readonly config?: Partial<TransportConfig>;
@@ -95,11 +98,11 @@ export class Association implements Link {
   }
 
   get writableBytes(): number {
-    return this.isClosed ? 0 : (this.session?.sender.writableBytes ?? 0);
+    return this.stream(0)?.writableBytes ?? 0;
   }
 
   get writtenOffset(): number {
-    return this.session?.sender.writtenOffset ?? 0;
+    return this.session?.sender.stream(0).writtenOffset ?? 0;
   }
 
   get safeOffset(): number {
@@ -107,7 +110,7 @@ export class Association implements Link {
   }
 
   get acknowledgedOffset(): number {
-    return this.session?.sender.acknowledgedOffset ?? 0;
+    return this.session?.sender.stream(0).acknowledgedOffset ?? 0;
   }
 
   get statistics(): LinkStatistics {
@@ -116,7 +119,7 @@ export class Association implements Link {
 
   write(bytes: Uint8Array): void {
     assert(bytes.length <= this.writableBytes, "write() was given more than writableBytes");
-    this.session?.sender.write(bytes);
+    this.stream(0)?.write(bytes);
     if (this.writableBytes < this.config.sendBufferBytes / 2) this.wantsWritable = true;
   }
 
@@ -126,6 +129,16 @@ export class Association implements Link {
 
   riskBelow(offset: number): number {
     return this.session?.sender.riskBelow(offset) ?? 1;
+  }
+
+  // ---- streams ----------------------------------------------------------------------------------
+
+  /**
+   * Stream `number` of this session, below MAX_STREAMS, for sending; null while the association is
+   * down. It is valid until `onDown`. What the peer sends on it comes to `onStreamData`.
+   */
+  stream(number: number): OrderedStream | null {
+    return this.isClosed ? null : (this.session?.sender.stream(number) ?? null);
   }
 
   // ---- messages ---------------------------------------------------------------------------------
@@ -384,14 +397,22 @@ export class Association implements Link {
     guarded(() => this.options.handler.onDown("refused", reason));
   }
 
-  private readonly deliver = (bytes: Uint8Array): void => {
-    guarded(() => this.options.handler.onData(bytes));
+  private readonly deliver = (stream: number, bytes: Uint8Array): void => {
+    const { handler, streams } = this.options;
+    guarded(() => (stream === 0 ? handler.onData(bytes) : streams?.onStreamData(stream, bytes)));
+  };
+
+  private readonly tellStreamProgress = (stream: number): void => {
+    this.options.streams?.onStreamProgress(stream);
   };
 
   private tellProgress(): void {
     const { session } = this;
     if (session === null) return;
-    const { safeOffset, acknowledgedOffset, writableBytes } = session.sender;
+    const { streams } = this.options;
+    if (streams !== undefined) session.sender.tellProgress(this.tellStreamProgress);
+    const { safeOffset } = session.sender;
+    const { acknowledgedOffset, writableBytes } = session.sender.stream(0);
     const offsets = safeOffset + acknowledgedOffset;
     const hasProgress = offsets > this.toldOffsets;
     this.toldOffsets = offsets;

@@ -12,6 +12,8 @@ export interface TransportConfig {
   readonly messageQueuePackets: number;
   /** Stream bytes the receiver holds beyond what it handed on; the flow-control window. */
   readonly receiveWindowBytes: number;
+  /** Of each stream but the link: its buffer here and its window at the peer, bytes. */
+  readonly streamBufferBytes: number;
   /** Highest rate of everything sent, bits per second of UDP payload. */
   readonly rateBitsPerSecond: number;
   /** Acceptable probability that bytes below `safeOffset` cannot be rebuilt. */
@@ -28,6 +30,7 @@ export const DEFAULT_CONFIG: TransportConfig = {
   sendBufferBytes: 16 * 2 ** 20,
   messageQueuePackets: 512,
   receiveWindowBytes: 16 * 2 ** 20,
+  streamBufferBytes: 4 * 2 ** 20,
   rateBitsPerSecond: 1e9,
   targetRisk: 1e-6,
   keepAliveMicros: 1_000_000,
@@ -50,7 +53,8 @@ export function transportConfig(overrides: Partial<TransportConfig>): TransportC
     datagramBytes >= MIN_DATAGRAM_BYTES && datagramBytes <= MAX_DATAGRAM_BYTES,
     `datagramBytes is ${datagramBytes}, not ${MIN_DATAGRAM_BYTES} to ${MAX_DATAGRAM_BYTES}`,
   );
-  assert(config.receiveWindowBytes >= INITIAL_WINDOW_BYTES, "the peer assumes a window of 1 MiB");
+  const least = Math.min(config.receiveWindowBytes, config.streamBufferBytes);
+  assert(least >= INITIAL_WINDOW_BYTES, "the peer assumes windows of 1 MiB");
   assert(config.rateBitsPerSecond > 0, "rateBitsPerSecond is above zero");
   assert(config.targetRisk > 0 && config.targetRisk < 1, "targetRisk lies between 0 and 1");
   assert(config.keepAliveMicros < config.deadAfterMicros, "keep-alive comes before death");

@@ -56,7 +56,7 @@ export class CopyPlan {
     const { flight } = this;
     const ids: number[] = [];
     for (let s = flight.firstSegment; s < flight.nextSegment; s++) {
-      if (flight.isMessage(s)) continue;
+      if (!flight.isOfLink(s)) continue;
       if (flight.offsetOf(s) >= offset) break;
       if (!flight.isAcknowledged(s) && !flight.isLost(s)) ids.push(flight.currentIdOf(s));
     }

@@ -147,6 +147,11 @@ export class Flight {
     return this.owners[segment & MASK] === MESSAGE;
   }
 
+  /** Only the link's segments have a `safeOffset`. */
+  isOfLink(segment: number): boolean {
+    return this.owners[segment & MASK] === 0;
+  }
+
   /** Number of the stream that the segment is a piece of; it is no message. */
   streamOf(segment: number): number {
     return this.owners[segment & MASK] ?? 0;

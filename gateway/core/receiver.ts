@@ -22,10 +22,9 @@ import {
   MAX_BITMAP_BYTES,
   MessageFrame,
   RepairHeader,
-  StreamCredit,
-  StreamFrame,
+  SEALED_OVERHEAD_BYTES,
 } from "./packets.ts";
-import { Reassembly } from "./reassembly.ts";
+import { ReceiveStreams } from "./receive-streams.ts";
 
 const ACK_PACKETS = 16;
 export const ACK_DELAY_MICROS = 2_000;
@@ -37,8 +36,8 @@ export class Receiver {
   private readonly arrivals = new Arrivals();
   private readonly decoder = new ErasureDecoder();
   private readonly meter = new LossMeter();
-  private readonly reassembly: Reassembly;
-  private readonly bitmapBytes: number;
+  private readonly streams: ReceiveStreams;
+  private readonly datagramBytes: number;
   private rebuilt = 0;
   private readonly counters: Pick<Counters, "rebuiltHerePackets" | "messagesReceived">;
   private readonly messages: MessageHandler;
@@ -51,13 +50,13 @@ export class Receiver {
   constructor(
     config: TransportConfig,
     counters: Pick<Counters, "rebuiltHerePackets" | "messagesReceived">,
-    deliver: (bytes: Uint8Array) => void,
+    deliver: (stream: number, bytes: Uint8Array) => void,
     messages: MessageHandler,
   ) {
     this.counters = counters;
     this.messages = messages;
-    this.reassembly = new Reassembly(config.receiveWindowBytes, deliver);
-    this.bitmapBytes = Math.min(MAX_BITMAP_BYTES, (config.datagramBytes - 200) & ~7);
+    this.streams = new ReceiveStreams(config, deliver);
+    this.datagramBytes = config.datagramBytes;
   }
 
   /** When an ack must leave; Infinity for never. */
@@ -116,7 +115,7 @@ export class Receiver {
     if (arrival === "duplicate" || arrival === "outside") return false;
     switch (packet[0]) {
       case FRAME.stream:
-        if (!this.takeStream(packet)) return false;
+        if (!this.streams.insert(packet)) return false;
         this.arrivals.mark(id);
         return true;
       case FRAME.message:
@@ -126,12 +125,6 @@ export class Receiver {
       default:
         throw new SmfsError("DAMAGED", `frame of unknown type ${packet[0] ?? "none"}`);
     }
-  }
-
-  private takeStream(packet: Uint8Array): boolean {
-    const { stream, offset } = StreamFrame.decode(viewOf(packet), 0);
-    if (stream !== 0) throw new SmfsError("DAMAGED", `stream ${stream} is none`);
-    return this.reassembly.insert(offset, packet.subarray(StreamFrame.size));
   }
 
   handleBare(inner: Uint8Array): void {
@@ -174,12 +167,13 @@ export class Receiver {
   writeAck(out: Uint8Array, nowMicros: number): number {
     const { arrivals, meter } = this;
     const view = viewOf(out);
-    const bitmapAt = Ack.size + StreamCredit.size;
-    const bitmapBytes = arrivals.writeBitmap(out.subarray(bitmapAt, bitmapAt + this.bitmapBytes));
+    const bitmapAt = this.streams.writeCredits(view, Ack.size);
+    const room = Math.min(MAX_BITMAP_BYTES, this.datagramBytes - SEALED_OVERHEAD_BYTES - bitmapAt);
+    const bitmapBytes = arrivals.writeBitmap(out.subarray(bitmapAt, bitmapAt + (room & ~7)));
     const { loss, burst } = meter.estimate();
     Ack.encode(view, 0, {
       kind: INNER.ack,
-      streams: 1,
+      streams: this.streams.count,
       bitmapBytes,
       baseId: arrivals.baseId,
       endId: arrivals.endId,
@@ -193,8 +187,6 @@ export class Receiver {
       burst,
       ...this.pathReport,
     });
-    const { deliveredOffset, limitOffset } = this.reassembly;
-    StreamCredit.encode(view, Ack.size, { stream: 0, deliveredOffset, limitOffset });
     this.unacknowledged = 0;
     this.dueMicros = arrivals.hasHoles ? nowMicros + HOLE_ACK_MICROS : Infinity;
     return bitmapAt + bitmapBytes;

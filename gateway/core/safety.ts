@@ -177,7 +177,7 @@ export class Safety implements FlightObserver {
   private recount(id: number, before: number, after: number): void {
     if (!this.flight.isLive(id)) return;
     const segment = this.flight.segmentOf(id);
-    if (segment >= this.markSegment || this.flight.isMessage(segment)) return;
+    if (segment >= this.markSegment || !this.flight.isOfLink(segment)) return;
     this.count(before, -1);
     this.count(after, 1);
   }
@@ -193,12 +193,12 @@ export class Safety implements FlightObserver {
   }
 
   segmentAcknowledged(segment: number): void {
-    const counts = segment < this.markSegment && !this.flight.isMessage(segment);
+    const counts = segment < this.markSegment && this.flight.isOfLink(segment);
     if (counts) this.count(this.classOf(segment), -1);
   }
 
   segmentLost(segment: number): void {
-    if (segment >= this.markSegment) return;
+    if (segment >= this.markSegment || !this.flight.isOfLink(segment)) return;
     this.count(this.classOf(segment), -1);
     this.count(GONE, 1);
   }
@@ -228,14 +228,14 @@ export class Safety implements FlightObserver {
     this.advance();
   }
 
-  /** Moves the mark as far as the target allows. Messages are passed over: they promise nothing. */
+  /** Moves the mark as far as the target allows. Messages and other streams are passed over. */
   advance(): void {
     const { flight } = this;
     if (this.markSegment === flight.nextSegment) return;
     let sum = this.riskBelowMark;
     for (; this.markSegment < flight.nextSegment; this.markSegment++) {
       const segment = this.markSegment;
-      if (flight.isMessage(segment)) continue;
+      if (!flight.isOfLink(segment)) continue;
       if (!flight.isAcknowledged(segment)) {
         if (this.isHeld) return;
         const packetClass = this.classOf(segment);
@@ -252,7 +252,7 @@ export class Safety implements FlightObserver {
     let sum = this.riskBelowMark;
     let reached = this.markOffset;
     for (let s = this.markSegment; s < this.flight.nextSegment && reached < offset; s++) {
-      if (this.flight.isMessage(s)) continue;
+      if (!this.flight.isOfLink(s)) continue;
       if (!this.flight.isAcknowledged(s)) sum += this.risks[this.classOf(s)] ?? 1;
       reached = this.flight.endOf(s);
     }

@@ -7,8 +7,7 @@
  */
 import { SmfsError } from "../../lib/errors.ts";
 import { viewOf } from "../../lib/codec.ts";
-import { ByteRing } from "./byte-ring.ts";
-import { INITIAL_WINDOW_BYTES, type TransportConfig } from "./config.ts";
+import type { TransportConfig } from "./config.ts";
 import { CopyPlan } from "./copies.ts";
 import type { Counters } from "./counters.ts";
 import { ErasureEncoder } from "./encoder.ts";
@@ -35,6 +34,7 @@ import { depthPackets, flushedLevelOf, horizonPackets, levelsOf } from "./parame
 import { ACK_DELAY_MICROS } from "./receiver.ts";
 import { RoundTrip } from "./rtt.ts";
 import { type CoverageEnds, Safety } from "./safety.ts";
+import { type SendStream, SendStreams } from "./send-streams.ts";
 import { Silence } from "./silence.ts";
 
 /** Ids left when a session is ended for a new one: they must not wrap. */
@@ -61,7 +61,8 @@ export class Sender {
   private readonly rate: RateControl;
   private readonly config: TransportConfig;
   private readonly counters: Counters;
-  private readonly ring: ByteRing;
+  private readonly streams: SendStreams;
+  private readonly link: SendStream;
   private readonly safety: Safety;
   private readonly flight: Flight;
   private readonly encoder: ErasureEncoder;
@@ -81,10 +82,6 @@ export class Sender {
   private readonly toldEnds: Float64Array;
   /** One object, filled anew: it is asked for with every packet. */
   private readonly rule: { readonly horizonPackets: number; horizonMicros: number };
-  private written = 0;
-  private sent = 0;
-  private acknowledged = 0;
-  private limit = INITIAL_WINDOW_BYTES;
   private lastEchoId = -1;
   private probeBaseMicros = 0;
   private probes = 0;
@@ -100,7 +97,8 @@ export class Sender {
     const levels = { all: levelsOf(config.code), flushed: flushedLevelOf(config.code) };
     this.config = config;
     this.counters = counters;
-    this.ring = new ByteRing(config.sendBufferBytes);
+    this.streams = new SendStreams(config);
+    this.link = this.streams.link;
     const flight = new Flight(() => this.safety);
     this.flight = flight;
     const onMessageLost = (id: number): void => this.noteMessageLost(id);
@@ -121,20 +119,18 @@ export class Sender {
     this.probeBaseMicros = nowMicros;
   }
 
-  get writableBytes(): number {
-    return this.config.sendBufferBytes - (this.written - this.acknowledged);
+  /** Stream 0 is the link. */
+  stream(number: number): SendStream {
+    return this.streams.open(number);
   }
 
-  get writtenOffset(): number {
-    return this.written;
+  tellProgress(tell: (stream: number) => void): void {
+    this.streams.tellProgress(tell);
   }
 
-  get acknowledgedOffset(): number {
-    return this.acknowledged;
-  }
-
+  /** Of the link, as all offsets that say no stream. */
   get safeOffset(): number {
-    return Math.max(this.acknowledged, this.safety.safeOffset);
+    return Math.max(this.link.acknowledgedOffset, this.safety.safeOffset);
   }
 
   /** Nothing below is waited for. */
@@ -145,11 +141,6 @@ export class Sender {
   /** The session has used up its packet numbers. */
   get isExhausted(): boolean {
     return this.flight.nextId >= LAST_ID;
-  }
-
-  write(bytes: Uint8Array): void {
-    this.ring.write(this.written, bytes);
-    this.written += bytes.length;
   }
 
   /** The longest message that fits a datagram. */
@@ -166,17 +157,17 @@ export class Sender {
   }
 
   hurry(offset: number): void {
-    this.hurrying.want(Math.min(offset, this.written));
+    this.hurrying.want(Math.min(offset, this.link.writtenOffset));
     this.hasNews = true;
   }
 
   riskBelow(offset: number): number {
-    return offset <= this.acknowledged ? 0 : this.safety.riskBelow(offset);
+    return offset <= this.link.acknowledgedOffset ? 0 : this.safety.riskBelow(offset);
   }
 
   /** Writes the next data or repair packet; its length, or 0 when none may leave now. */
   poll(out: Uint8Array, nowMicros: number): number {
-    this.hurrying.update(this.sent, this.safeOffset);
+    this.hurrying.update(this.link.sentOffset, this.safeOffset);
     if (this.hurrying.flushMicros <= nowMicros) this.flush(nowMicros);
     if (this.hurrying.isFlushing && this.encoder.nextTimeoutMicros() > nowMicros) {
       this.hurrying.noteDrained(this.packetMicros, nowMicros);
@@ -196,7 +187,7 @@ export class Sender {
 
   private flush(nowMicros: number): void {
     this.encoder.flushThrough((this.flight.nextId - 1) >>> 0, nowMicros);
-    this.hurrying.noteFlush(this.sent);
+    this.hurrying.noteFlush(this.link.sentOffset);
   }
 
   private pollRepair(out: Uint8Array, nowMicros: number): number {
@@ -247,12 +238,14 @@ export class Sender {
   }
 
   private pollNew(out: Uint8Array, nowMicros: number): number {
-    const length = this.newBytes;
-    if (length === 0 || !this.flight.hasRoom) return 0;
+    const stream = this.nextStream;
+    if (stream === null || !this.flight.hasRoom) return 0;
+    const length = stream.newBytes(this.pieceBytes);
     this.wasMessage = false;
     this.noteNew(nowMicros);
-    const id = this.flight.sendNew(0, this.sent, length, nowMicros);
-    this.sent += length;
+    const id = this.flight.sendNew(stream.number, stream.sentOffset, length, nowMicros);
+    stream.sentOffset += length;
+    this.streams.pass(stream);
     return this.protect(out, id, nowMicros);
   }
 
@@ -294,12 +287,15 @@ export class Sender {
     this.messages.onMessageLost(id);
   }
 
-  /** Bytes of the next new packet. The window's last crumbs wait for the window to open (RFC 9293
-   * §3.8.6.2.1, silly window). */
-  private get newBytes(): number {
-    const wanted = Math.min(this.written - this.sent, this.frameBytes - StreamFrame.size);
-    const fits = this.flight.inFlightBytes + wanted <= this.inFlightLimitBytes;
-    return fits && this.sent + wanted <= this.limit ? wanted : 0;
+  /** Stream bytes in a full packet. */
+  private get pieceBytes(): number {
+    return this.frameBytes - StreamFrame.size;
+  }
+
+  /** Whose turn it is, when something new may leave. */
+  private get nextStream(): SendStream | null {
+    const fits = this.flight.inFlightBytes + this.pieceBytes <= this.inFlightLimitBytes;
+    return fits ? this.streams.next(this.pieceBytes) : null;
   }
 
   /** More than this in flight stands in queues and does not come sooner. */
@@ -310,7 +306,7 @@ export class Sender {
   }
 
   private get hasData(): boolean {
-    const hasStream = this.flight.nextLost() >= 0 || this.newBytes > 0;
+    const hasStream = this.flight.nextLost() >= 0 || this.nextStream !== null;
     return (this.flight.hasRoom && hasStream) || this.canPollMessage;
   }
 
@@ -330,11 +326,12 @@ export class Sender {
   private writeData(out: Uint8Array, id: number): number {
     const { flight } = this;
     const segment = flight.segmentOf(id);
+    const stream = flight.streamOf(segment);
     const offset = flight.offsetOf(segment);
     const length = flight.lengthOf(segment);
-    const frame = { type: FRAME.stream, stream: 0, offset };
+    const frame = { type: FRAME.stream, stream, offset };
     StreamFrame.encode(viewOf(out), this.writeHeader(out, id), frame);
-    this.ring.read(offset, length, out, DATA_OVERHEAD_BYTES);
+    this.streams.of(stream).ring.read(offset, length, out, DATA_OVERHEAD_BYTES);
     return DATA_OVERHEAD_BYTES + length;
   }
 
@@ -365,28 +362,29 @@ export class Sender {
     }
   }
 
-  /** Throws `SmfsError` for an ack of something that was not sent. `credit` is stream 0's. */
+  /** Throws `SmfsError` for an ack of something that was not sent. */
   handleAck(
     ack: AckFields,
-    credit: StreamCreditFields,
+    credits: readonly StreamCreditFields[],
     bitmap: Uint8Array,
     nowMicros: number,
   ): void {
     const { flight } = this;
-    if (Math.max(ack.baseId, ack.endId) > flight.nextId || credit.deliveredOffset > this.sent) {
+    if (Math.max(ack.baseId, ack.endId) > flight.nextId) {
       throw new SmfsError("DAMAGED", "an ack of packets that were not sent");
     }
+    this.streams.check(credits);
     const hasEcho = this.sampleEcho(ack, nowMicros);
     const arrivedBefore = flight.arrivedEndId;
     flight.acknowledgeBelow(ack.baseId);
     flight.acknowledgeBitmap(ack.baseId - (ack.baseId % 8), bitmap);
-    flight.acknowledgeThrough(0, credit.deliveredOffset);
-    const hasProgress =
-      flight.arrivedEndId > arrivedBefore || credit.deliveredOffset > this.acknowledged;
+    let hasProgress = flight.arrivedEndId > arrivedBefore;
+    for (const credit of credits) {
+      flight.acknowledgeThrough(credit.stream, credit.deliveredOffset);
+      if (this.streams.handleCredit(credit)) hasProgress = true;
+    }
     if (hasProgress) this.noteProgress(nowMicros);
     if (hasProgress || hasEcho) this.noteHeard(nowMicros);
-    this.acknowledged = Math.max(this.acknowledged, credit.deliveredOffset);
-    this.limit = Math.max(this.limit, credit.limitOffset);
     this.settle(nowMicros);
     this.reports.handle(ack, this.roundTrip, nowMicros);
     this.safety.advance();

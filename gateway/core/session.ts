@@ -10,7 +10,7 @@ import { viewOf } from "../../lib/codec.ts";
 import { MAX_DATAGRAM_BYTES, type TransportConfig } from "./config.ts";
 import type { Counters } from "./counters.ts";
 import type { MessageHandler } from "./messages.ts";
-import { Ack, Close, Echo, INNER, StreamCredit } from "./packets.ts";
+import { Ack, Close, Echo, INNER, StreamCredit, type StreamCreditFields } from "./packets.ts";
 import { Receiver } from "./receiver.ts";
 import type { SealedChannel } from "./sealed.ts";
 import { Sender } from "./sender.ts";
@@ -36,7 +36,7 @@ export class Session {
     channel: SealedChannel,
     config: TransportConfig,
     counters: Counters,
-    deliver: (bytes: Uint8Array) => void,
+    deliver: (stream: number, bytes: Uint8Array) => void,
     messages: MessageHandler,
     nowMicros: number,
   ) {
@@ -92,10 +92,15 @@ export class Session {
 
   private handleAck(inner: Uint8Array, nowMicros: number): void {
     const ack = Ack.decode(viewOf(inner), 0);
-    const bitmap = inner.subarray(Ack.size + StreamCredit.size);
-    if (bitmap.length !== ack.bitmapBytes) throw new SmfsError("DAMAGED", "ack of a wrong length");
-    const credit = StreamCredit.decode(viewOf(inner), Ack.size);
-    this.sender.handleAck(ack, credit, bitmap, nowMicros);
+    const bitmapAt = Ack.size + ack.streams * StreamCredit.size;
+    if (inner.length !== bitmapAt + ack.bitmapBytes) {
+      throw new SmfsError("DAMAGED", "ack of a wrong length");
+    }
+    const credits: StreamCreditFields[] = [];
+    for (let at = Ack.size; at < bitmapAt; at += StreamCredit.size) {
+      credits.push(StreamCredit.decode(viewOf(inner), at));
+    }
+    this.sender.handleAck(ack, credits, inner.subarray(bitmapAt), nowMicros);
   }
 
   private handlePing(inner: Uint8Array): void {

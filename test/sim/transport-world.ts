@@ -8,6 +8,7 @@ import { Association } from "../../gateway/core/association.ts";
 import { MAX_DATAGRAM_BYTES, type TransportConfig } from "../../gateway/core/config.ts";
 import type { LinkHandler } from "../../gateway/core/link.ts";
 import type { MessageHandler } from "../../gateway/core/messages.ts";
+import type { StreamHandler } from "../../gateway/core/streams.ts";
 import { nodeCrypto } from "../../gateway/udp/crypto.ts";
 import { EmulatedLink } from "../../netem/core/link.ts";
 import { IDEAL_LINK, type LinkChanges } from "../../netem/core/settings.ts";
@@ -77,7 +78,7 @@ export class Side implements LinkHandler {
     crypto: CryptoPort,
     key: Uint8Array,
     config: Partial<TransportConfig>,
-    messages: MessageHandler | undefined,
+    users: { messages?: MessageHandler; streams?: StreamHandler },
     nowMicros: number,
   ) {
     const options = {
@@ -86,7 +87,7 @@ export class Side implements LinkHandler {
       key,
       config,
       handler: this,
-      ...(messages === undefined ? {} : { messages }),
+      ...users,
       wallOffsetMicros: WALL_OFFSET_MICROS,
     };
     this.link = new Association(options, nowMicros);
@@ -141,6 +142,7 @@ export interface WorldOptions {
   readonly responderKey?: Uint8Array;
   /** Of A and of B. */
   readonly messages?: readonly [MessageHandler, MessageHandler];
+  readonly streams?: readonly [StreamHandler, StreamHandler];
 }
 
 /** A datagram on its way. */
@@ -171,9 +173,13 @@ export class World {
 
   private makeSide(role: "initiator" | "responder", key: Uint8Array): Side {
     const crypto = seededCrypto(this.prng);
-    const { config = {}, messages } = this.options;
-    const inbox = messages?.[role === "initiator" ? 0 : 1];
-    return new Side(role, crypto, key, config, inbox, this.nowMicros);
+    const { config = {}, messages, streams } = this.options;
+    const index = role === "initiator" ? 0 : 1;
+    const users = {
+      ...(messages === undefined ? {} : { messages: messages[index] }),
+      ...(streams === undefined ? {} : { streams: streams[index] }),
+    };
+    return new Side(role, crypto, key, config, users, this.nowMicros);
   }
 
   restartResponder(): void {
