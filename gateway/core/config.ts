@@ -1,5 +1,6 @@
 /** What an association can be told, with the defaults and their reasons. */
 import { assert } from "../../lib/assert.ts";
+import type { AdaptationBounds } from "./adaptation.ts";
 import { type CodeParameters, DEFAULT_CODE, MAX_PACKET_BYTES } from "./code.ts";
 import { SEALED_OVERHEAD_BYTES } from "./packets.ts";
 
@@ -23,6 +24,8 @@ export interface TransportConfig {
   /** The session is given up after this long without receiving, microseconds. */
   readonly deadAfterMicros: number;
   readonly code: CodeParameters;
+  /** The code follows the link's loss within these bounds; null: it stays as configured. */
+  readonly adapt: AdaptationBounds | null;
 }
 
 export const DEFAULT_CONFIG: TransportConfig = {
@@ -36,6 +39,7 @@ export const DEFAULT_CONFIG: TransportConfig = {
   keepAliveMicros: 1_000_000,
   deadAfterMicros: 5_000_000,
   code: DEFAULT_CODE,
+  adapt: null,
 };
 
 /** What every receiver takes before its first ack says more: part of the protocol. */

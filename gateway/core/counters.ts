@@ -23,6 +23,11 @@ export function makeCounters(paceBitsPerSecond: number): Counters {
     roundTripMicros: 0,
     lossEstimate: 0,
     burstEstimate: 1,
+    codeDataPackets: 0,
+    codeRepairPackets: 0,
+    codeSpanPackets: 0,
+    codeOverhead: 0,
+    codeChanges: 0,
     paceBitsPerSecond,
   };
 }

@@ -66,4 +66,11 @@ export interface LinkStatistics {
   readonly lossEstimate: number;
   readonly burstEstimate: number;
   readonly paceBitsPerSecond: number;
+  /** The code in use: for so many data packets, so many repairs, spread over so many ids. */
+  readonly codeDataPackets: number;
+  readonly codeRepairPackets: number;
+  readonly codeSpanPackets: number;
+  /** Repairs for each data packet, as the code plans. */
+  readonly codeOverhead: number;
+  readonly codeChanges: number;
 }

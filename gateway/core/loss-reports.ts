@@ -1,17 +1,13 @@
 /**
- * What the peer's acks say of loss, put to its three uses: the counters, the risk of each
- * protection class, and the rate.
+ * What the peer's acks say of loss, put to its uses: the counters, the rate, and the code with the
+ * models that judge it.
  */
-import type { CodeParameters } from "./code.ts";
+import type { CodeControl } from "./code-control.ts";
 import type { Counters } from "./counters.ts";
 import type { RateControl } from "./pacer.ts";
 import type { AckFields } from "./packets.ts";
-import { riskModelOf } from "./risk.ts";
 import type { RoundTrip } from "./rtt.ts";
-import type { Safety } from "./safety.ts";
 
-/** Assumed before the first report: a poor line. */
-const INITIAL_ESTIMATE = { loss: 0.02, burst: 1.5 };
 /** The model is computed anew at most this often, microseconds. */
 const MODEL_MICROS = 50_000;
 const LEAST_ROUND_MICROS = 5_000;
@@ -20,8 +16,7 @@ type Totals = Pick<AckFields, "endId" | "lostPackets" | "rebuiltPackets" | "unre
 const NOTHING: Totals = { endId: 0, lostPackets: 0, rebuiltPackets: 0, unrecoverablePackets: 0 };
 
 export class LossReports {
-  private readonly code: CodeParameters;
-  private readonly safety: Safety;
+  private readonly code: CodeControl;
   private readonly rate: RateControl;
   private readonly counters: Counters;
   private last: Totals = NOTHING;
@@ -29,30 +24,25 @@ export class LossReports {
   private roundStartMicros: number;
   private modelMicros: number;
 
-  constructor(
-    code: CodeParameters,
-    safety: Safety,
-    rate: RateControl,
-    counters: Counters,
-    nowMicros: number,
-  ) {
+  constructor(code: CodeControl, rate: RateControl, counters: Counters, nowMicros: number) {
     this.code = code;
-    this.safety = safety;
     this.rate = rate;
     this.counters = counters;
     this.roundStartMicros = nowMicros;
     counters.paceBitsPerSecond = Math.round(rate.bitsPerSecond);
     this.modelMicros = nowMicros - MODEL_MICROS;
-    safety.setModel(riskModelOf(code, INITIAL_ESTIMATE));
   }
 
-  handle(ack: AckFields, roundTrip: RoundTrip, nowMicros: number): void {
+  /** `openPackets` wait for their fate. */
+  handle(ack: AckFields, roundTrip: RoundTrip, openPackets: number, nowMicros: number): void {
     if (ack.endId < this.last.endId || ack.lostPackets < this.last.lostPackets) return;
     this.count(ack);
     this.measure(ack, nowMicros);
     this.last = ack;
     const round = Math.max(LEAST_ROUND_MICROS, roundTrip.smoothedMicros);
-    if (nowMicros - this.roundStartMicros >= round) this.endRound(ack, roundTrip, nowMicros);
+    if (nowMicros - this.roundStartMicros < round) return;
+    this.endRound(ack, roundTrip, nowMicros);
+    this.code.handleRound(ack, { isBackingOff: this.rate.isBackingOff, openPackets }, nowMicros);
   }
 
   private count(ack: AckFields): void {
@@ -69,7 +59,7 @@ export class LossReports {
     this.modelMicros = nowMicros;
     this.counters.lossEstimate = loss;
     this.counters.burstEstimate = burst;
-    this.safety.setModel(riskModelOf(this.code, { loss, burst }));
+    this.code.setLink({ loss, burst });
   }
 
   private endRound(ack: AckFields, roundTrip: RoundTrip, nowMicros: number): void {

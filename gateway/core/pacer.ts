@@ -59,6 +59,8 @@ export interface RoundReport {
 
 export class RateControl {
   bitsPerSecond: number;
+  /** In the last round trip: queues grew, or loss may have been the path's being full. */
+  isBackingOff = false;
   private isStarting = true;
   private readonly maximum: number;
   private readonly minimum: number;
@@ -75,9 +77,10 @@ export class RateControl {
   handleRound(report: RoundReport): void {
     const delayed = report.queueMicros > Math.max(QUEUE_MICROS, QUEUE_SHARE * report.leastMicros);
     const overrun = this.isOverrun(report);
-    if (delayed || overrun) this.isStarting = false;
+    this.isBackingOff = delayed || overrun;
+    if (this.isBackingOff) this.isStarting = false;
     const growth = this.isStarting ? START_GROWTH : GROWTH;
-    const factor = delayed || overrun ? BACK_OFF : growth;
+    const factor = this.isBackingOff ? BACK_OFF : growth;
     this.bitsPerSecond = Math.min(
       this.maximum,
       Math.max(this.minimum, this.bitsPerSecond * factor),

@@ -15,10 +15,12 @@ const FIELD = {
   copies: { shift: 10, bits: 3 },
   /** Binary logarithm of the stride. */
   stride: { shift: 13, bits: 2 },
+  /** Of two codes in use one after the other: which one protects it. */
+  epoch: { shift: 15, bits: 1 },
 } as const;
 export type FieldName = keyof typeof FIELD;
 
-export const CLASSES = 2 ** 15;
+export const CLASSES = 2 ** 16;
 
 export function fieldOf(packetClass: number, name: FieldName): number {
   const { shift, bits } = FIELD[name];
@@ -30,10 +32,11 @@ export function withField(packetClass: number, name: FieldName, value: number): 
   return (packetClass & ~(((1 << bits) - 1) << shift)) | (value << shift);
 }
 
-/** All classes that packets of a code with `layers` layers can be in. */
-export function possibleClasses(layers: number): readonly number[] {
+/** All classes that packets of the epoch's code, with `layers` layers, can be in. */
+export function possibleClasses(layers: number, epoch: 0 | 1): readonly number[] {
   const classes: number[] = [];
-  for (let packetClass = 0; packetClass < CLASSES; packetClass++) {
+  const first = withField(0, "epoch", epoch);
+  for (let packetClass = first; packetClass < first + CLASSES / 2; packetClass++) {
     const covered = fieldOf(packetClass, "layers");
     const spread = fieldOf(packetClass, "spread");
     const isDeep = fieldOf(packetClass, "depth") > 0;

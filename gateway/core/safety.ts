@@ -10,6 +10,9 @@
  * that was reported lost has risk 1 until its replacement has left. The mark never moves back,
  * because somebody may have been told already; but nothing passes it while the sum is too high.
  *
+ * Codes change while packets are on their way. Each id belongs to the *epoch* of the code that took
+ * it in, and is judged by that code's model until it is settled; there are two epochs at most.
+ *
  * What has left helps only if somebody takes it in. When the peer was silent for longer than two
  * round trips and 250 ms (`silence.ts`), it or the path may be gone: the mark is held until a sign
  * of life, long before the session is declared dead.
@@ -36,6 +39,20 @@ const GONE = CLASSES;
 /** Ids whose copies may be on their way out of the machine. */
 const MAX_LEAVING_COPIES = 256;
 
+/** Levels of protection that a code has, and that a flush gives at least. */
+export interface CodeLevels {
+  readonly all: number;
+  readonly flushed: number;
+}
+
+interface Epoch {
+  readonly parity: 0 | 1;
+  /** Its first id. */
+  readonly startId: number;
+  readonly levels: CodeLevels;
+  readonly classes: readonly number[];
+}
+
 /** How far repairs have left, as ends: ids below are covered. `spanPackets` is the model's. */
 export interface CoverageEnds {
   coveredEnd(layers: number): number;
@@ -46,10 +63,10 @@ export interface CoverageEnds {
 export class Safety implements FlightObserver {
   private readonly flight: Flight;
   private readonly onMessageLost: (id: number) => void;
-  private readonly layerCount: number;
-  private readonly flushedLevel: number;
   private readonly targetRisk: number;
-  private readonly classes: readonly number[];
+  private present: Epoch;
+  /** The epoch before; of interest until the present one's first id is the oldest that is live. */
+  private previous: Epoch;
   private readonly classOfId = new Uint16Array(ID_WINDOW);
   private readonly leavingCopies: number[] = [];
   /** Data and repair packets and copies sent so far, and where among them each id left last. */
@@ -69,32 +86,50 @@ export class Safety implements FlightObserver {
 
   constructor(
     flight: Flight,
-    { all: layers, flushed }: { readonly all: number; readonly flushed: number },
+    levels: CodeLevels,
     targetRisk: number,
     onMessageLost: (id: number) => void,
   ) {
     this.flight = flight;
     this.onMessageLost = onMessageLost;
-    this.layerCount = layers;
-    this.flushedLevel = flushed;
     this.targetRisk = targetRisk;
-    this.classes = possibleClasses(layers);
+    this.present = { parity: 0, startId: 0, levels, classes: possibleClasses(levels.all, 0) };
+    this.previous = this.present;
+  }
+
+  /** Ids of the epoch before are still waited for. */
+  get hasTwoEpochs(): boolean {
+    return this.flight.settledId < this.present.startId;
+  }
+
+  /** From the next id on another code protects, which `setModels` must tell of at once. */
+  beginEpoch(levels: CodeLevels): void {
+    assert(!this.hasTwoEpochs, "the code changes again too soon");
+    const parity = this.present.parity === 0 ? 1 : 0;
+    const startId = this.flight.nextId;
+    this.previous = this.present;
+    this.present = { parity, startId, levels, classes: possibleClasses(levels.all, parity) };
   }
 
   get safeOffset(): number {
     return this.markOffset;
   }
 
-  /** The link's loss was measured anew. */
-  setModel(model: RiskModel): void {
-    for (const packetClass of this.classes) {
+  /** The link's loss was measured anew. `previous` matters while there are two epochs. */
+  setModels(present: RiskModel, previous: RiskModel | null): void {
+    this.judge(this.present, present);
+    if (previous !== null && this.hasTwoEpochs) this.judge(this.previous, previous);
+  }
+
+  private judge({ classes }: Epoch, model: RiskModel): void {
+    for (const packetClass of classes) {
       this.risks[packetClass] = model.packetRisk(protectionOf(packetClass));
     }
   }
 
   /** `id` was given to a new packet. */
   noteSent(id: number): void {
-    this.classOfId[id & MASK] = 0;
+    this.classOfId[id & MASK] = withField(0, "epoch", this.present.parity);
     this.sentPacketsOfId[id & MASK] = this.sentPackets++;
   }
 
@@ -125,19 +160,25 @@ export class Safety implements FlightObserver {
 
   /** Whether it has what a flush gives: only copies can make it safer now. */
   isFlushed(id: number): boolean {
-    return fieldOf(this.classOfId[id & MASK] ?? 0, "layers") >= this.flushedLevel;
+    const { flushed } = this.epochOf(id).levels;
+    return fieldOf(this.classOfId[id & MASK] ?? 0, "layers") >= flushed;
+  }
+
+  private epochOf(id: number): Epoch {
+    return id < this.present.startId ? this.previous : this.present;
   }
 
   /** All given to the socket so far has left the machine: data below `endId`, repairs, copies. */
   noteLeft(endId: number, ends: CoverageEnds): void {
     this.noteDataLeft(endId);
-    for (let layers = 1; layers <= this.layerCount; layers++) {
-      this.raise("layers", layers, ends.coveredEnd(layers));
-      this.raise("spread", layers, ends.spreadEnd(layers));
+    const { levels, startId } = this.present;
+    for (let layers = 1; layers <= levels.all; layers++) {
+      this.raise("layers", layers, ends.coveredEnd(layers), 0);
+      this.raise("spread", layers, ends.spreadEnd(layers), 0);
     }
-    const full = ends.spreadEnd(this.layerCount);
+    const full = ends.spreadEnd(levels.all);
     for (let depth = 1; depth <= MAX_DEPTH; depth++) {
-      this.raise("depth", depth, full - depth * ends.spanPackets);
+      this.raise("depth", depth, full - depth * ends.spanPackets, startId);
     }
     for (const id of this.leavingCopies) this.countCopy(id);
     this.leavingCopies.length = 0;
@@ -150,15 +191,19 @@ export class Safety implements FlightObserver {
     for (let id = from; id < endId; id++) this.recount(id, GONE, this.classOfId[id & MASK] ?? 0);
   }
 
-  /** Ids below `endId` have reached `level`; each id is visited once per field and level. */
-  private raise(field: FieldName, level: number, endId: number): void {
+  /** Ids from `startId` and below `endId` have reached `level`; each is visited once per level. */
+  private raise(field: FieldName, level: number, endId: number, startId: number): void {
     const key = withField(0, field, level);
     const reached = this.ends[key] ?? 0;
     if (endId <= reached) return;
     this.ends[key] = endId;
-    for (let id = Math.max(reached, this.flight.settledId); id < endId; id++) {
+    for (let id = Math.max(reached, startId, this.flight.settledId); id < endId; id++) {
       const before = this.classOfId[id & MASK] ?? 0;
-      if (fieldOf(before, field) < level) this.setClass(id, withField(before, field, level));
+      // After a change of kind the marks say more levels than the code before had.
+      const isPossible = level <= this.epochOf(id).levels.all || field === "depth";
+      if (isPossible && fieldOf(before, field) < level) {
+        this.setClass(id, withField(before, field, level));
+      }
     }
   }
 
@@ -209,8 +254,14 @@ export class Safety implements FlightObserver {
 
   /** Sum over the unacknowledged segments below the mark. */
   private get riskBelowMark(): number {
-    let sum = this.counts[GONE] ?? 0;
-    for (const packetClass of this.classes) {
+    const lost = this.counts[GONE] ?? 0;
+    const before = this.hasTwoEpochs ? this.riskOfEpoch(this.previous) : 0;
+    return lost + before + this.riskOfEpoch(this.present);
+  }
+
+  private riskOfEpoch({ classes }: Epoch): number {
+    let sum = 0;
+    for (const packetClass of classes) {
       const count = this.counts[packetClass] ?? 0;
       if (count > 0) sum += count * (this.risks[packetClass] ?? 1);
     }

@@ -8,6 +8,7 @@
 import { SmfsError } from "../../lib/errors.ts";
 import { viewOf } from "../../lib/codec.ts";
 import type { TransportConfig } from "./config.ts";
+import { CodeControl, codeLevels } from "./code-control.ts";
 import { CopyPlan } from "./copies.ts";
 import type { Counters } from "./counters.ts";
 import { ErasureEncoder } from "./encoder.ts";
@@ -30,7 +31,7 @@ import {
   type StreamCreditFields,
   StreamFrame,
 } from "./packets.ts";
-import { depthPackets, flushedLevelOf, horizonPackets, levelsOf } from "./parameters.ts";
+import { depthPackets, MAX_LEVELS } from "./parameters.ts";
 import { ACK_DELAY_MICROS } from "./receiver.ts";
 import { RoundTrip } from "./rtt.ts";
 import { type CoverageEnds, Safety } from "./safety.ts";
@@ -70,6 +71,7 @@ export class Sender {
   private readonly hurrying = new Hurry();
   private readonly coverage: CoverageEnds;
   private readonly copies: CopyPlan;
+  private readonly code: CodeControl;
   private readonly reports: LossReports;
   private readonly silence: Silence;
   private readonly queue: MessageQueue;
@@ -79,9 +81,9 @@ export class Sender {
   /** The last new data packet was a message. */
   private wasMessage = false;
   /** By number of layers: what `onCovered` was told. */
-  private readonly toldEnds: Float64Array;
+  private readonly toldEnds = new Float64Array(MAX_LEVELS + 1);
   /** One object, filled anew: it is asked for with every packet. */
-  private readonly rule: { readonly horizonPackets: number; horizonMicros: number };
+  private readonly rule = { horizonPackets: 0, horizonMicros: Infinity };
   private lastEchoId = -1;
   private probeBaseMicros = 0;
   private probes = 0;
@@ -94,7 +96,6 @@ export class Sender {
     messages: MessageHandler,
     nowMicros: number,
   ) {
-    const levels = { all: levelsOf(config.code), flushed: flushedLevelOf(config.code) };
     this.config = config;
     this.counters = counters;
     this.streams = new SendStreams(config);
@@ -102,20 +103,18 @@ export class Sender {
     const flight = new Flight(() => this.safety);
     this.flight = flight;
     const onMessageLost = (id: number): void => this.noteMessageLost(id);
-    this.safety = new Safety(flight, levels, config.targetRisk, onMessageLost);
+    this.safety = new Safety(flight, codeLevels(config.code), config.targetRisk, onMessageLost);
     this.queue = new MessageQueue(config.messageQueuePackets);
     this.messages = messages;
-    this.toldEnds = new Float64Array(levels.all + 1);
     this.encoder = new ErasureEncoder({ parameters: config.code });
     this.pacer = new Pacer(BURST_DATAGRAMS * config.datagramBytes);
     this.rate = new RateControl(config.rateBitsPerSecond);
     this.coverage = new EncoderCoverage(this.encoder);
     this.copies = new CopyPlan(flight, this.safety, config.targetRisk);
-    this.reports = new LossReports(config.code, this.safety, this.rate, counters, nowMicros);
+    this.code = new CodeControl(config, this.encoder, this.safety, counters);
+    this.reports = new LossReports(this.code, this.rate, counters, nowMicros);
     this.silence = new Silence(config.keepAliveMicros, nowMicros);
     this.frameBytes = largestFrameBytes(config.datagramBytes, this.encoder);
-    const overtaken = horizonPackets(config.code) + REORDER_PACKETS;
-    this.rule = { horizonPackets: overtaken, horizonMicros: Infinity };
     this.probeBaseMicros = nowMicros;
   }
 
@@ -194,7 +193,11 @@ export class Sender {
     // While data waits for the pacer the line is not idle, however slow it is.
     const isIdle = !this.hasData;
     const repair = out.subarray(RepairHeader.size);
-    const length = this.encoder.poll(repair, isIdle ? nowMicros : -Infinity);
+    const idleMicros = isIdle ? nowMicros : -Infinity;
+    let length = this.encoder.poll(repair, idleMicros);
+    if (length === 0 && this.code.noteDrained(nowMicros)) {
+      length = this.encoder.poll(repair, idleMicros);
+    }
     if (length === 0) return 0;
     RepairHeader.encode(viewOf(out), 0, { kind: INNER.repair });
     this.hurrying.noteRepair();
@@ -354,7 +357,7 @@ export class Sender {
 
   private tellCoverage(): void {
     const { toldEnds, flight } = this;
-    for (let layers = 0; layers < toldEnds.length; layers++) {
+    for (let layers = 0; layers <= this.code.levels; layers++) {
       const end = layers === 0 ? flight.nextId : this.coverage.coveredEnd(layers);
       if (end <= (toldEnds[layers] ?? 0)) continue;
       toldEnds[layers] = end;
@@ -386,7 +389,8 @@ export class Sender {
     if (hasProgress) this.noteProgress(nowMicros);
     if (hasProgress || hasEcho) this.noteHeard(nowMicros);
     this.settle(nowMicros);
-    this.reports.handle(ack, this.roundTrip, nowMicros);
+    const openPackets = flight.nextSegment - flight.firstSegment;
+    this.reports.handle(ack, this.roundTrip, openPackets, nowMicros);
     this.safety.advance();
   }
 
@@ -439,6 +443,7 @@ export class Sender {
   private get lossRule(): LossRule {
     const { smoothedMicros, variationMicros, leastMicros } = this.roundTrip;
     const code = Math.max(CODE_MICROS, leastMicros / 4);
+    this.rule.horizonPackets = this.code.horizonPackets + REORDER_PACKETS;
     this.rule.horizonMicros = smoothedMicros + 4 * variationMicros + ACK_DELAY_MICROS + code;
     return this.rule;
   }
@@ -475,12 +480,14 @@ export class Sender {
 
 /** The encoder's marks as ends: ids never wrap here, so "before the first" is 0. */
 class EncoderCoverage implements CoverageEnds {
-  readonly spanPackets: number;
   private readonly encoder: ErasureEncoder;
 
   constructor(encoder: ErasureEncoder) {
     this.encoder = encoder;
-    this.spanPackets = depthPackets(encoder.parameters);
+  }
+
+  get spanPackets(): number {
+    return depthPackets(this.encoder.parameters);
   }
 
   coveredEnd(layers: number): number {
