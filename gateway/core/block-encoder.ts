@@ -23,6 +23,8 @@ export class BlockEncoder implements KindEncoder {
   private readonly incoming: number;
   private readonly header;
   private readonly coverage: Coverage;
+  /** The same, counting only repairs of full blocks. */
+  private readonly spread: Coverage;
   /** By bin, twice `interleave` of them: half are filled while the others are sent. */
   private readonly first: Uint32Array;
   private readonly members: Uint16Array;
@@ -54,13 +56,16 @@ export class BlockEncoder implements KindEncoder {
     this.side = new Uint8Array(interleave);
     this.queue = new Int32Array(bins);
     this.header = { kind: REPAIR.block, k, m, index: 0, count: 0, stride: interleave, first: 0 };
-    this.coverage = new Coverage(repairsByLevel(parameters));
-    this.coverage.reserve(4 * k * interleave);
+    const levels = repairsByLevel(parameters);
+    this.coverage = new Coverage(levels);
+    this.spread = new Coverage(levels);
+    for (const each of [this.coverage, this.spread]) each.reserve(4 * k * interleave);
   }
 
   push(id: number, packet: Uint8Array, nowMicros: number): void {
     this.lastPushMicros = nowMicros;
     this.coverage.push(id);
+    this.spread.push(id);
     this.blocks.storePacket(this.incoming, packet);
     const bin = this.openBin();
     if (this.members[bin] === 0) this.start(bin, id);
@@ -97,13 +102,13 @@ export class BlockEncoder implements KindEncoder {
     return this.coverage.coveredThrough(level);
   }
 
-  /** Repairs of a block leave together: flushing does not make them leave any closer. */
   spreadThrough(level: number): number {
-    return this.coverage.coveredThrough(level);
+    return this.spread.coveredThrough(level);
   }
 
   release(id: number): void {
     this.coverage.release(id);
+    this.spread.release(id);
   }
 
   private binAt(place: number): number {
@@ -166,6 +171,8 @@ export class BlockEncoder implements KindEncoder {
     const block = bin * this.parameters.m + index;
     out.set(this.blocks.makeRepair(block, blockRepair, header, bytes));
     this.coverage.cover(header.first, header.stride, header.count);
+    const isFull = header.count === header.k;
+    if (isFull) this.spread.cover(header.first, header.stride, header.count);
     return blockRepair.size + bytes;
   }
 

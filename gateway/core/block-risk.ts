@@ -4,7 +4,8 @@
  * A packet cannot be rebuilt when it is lost and, of its block and the n repairs that have left, more
  * than n are lost: that is exact. Assumed: losses come as in Gilbert's model; members are as far
  * apart as the interleave, and repairs follow one another, with nothing else on the wire between.
- * All blocks are full; partial ones have fewer members that can be missing.
+ * How full a flushed block was is not known, and the worst counts: under independent loss full ones,
+ * in bursts those of one member, whose repairs stand beside it.
  */
 import type { BlockParameters, LossEstimate } from "./code.ts";
 import { copiesLost } from "./copy-risk.ts";
@@ -18,32 +19,34 @@ type Losses = readonly [Float64Array, Float64Array];
 export class BlockRisk implements RiskModel {
   readonly spanPackets: number;
   private readonly link: LossEstimate;
-  /** By level. */
-  private readonly risks: readonly number[];
+  /** By level: of full blocks, and of blocks however full. */
+  private readonly full: readonly number[];
+  private readonly any: readonly number[];
 
   constructor(parameters: BlockParameters, link: LossEstimate) {
-    const { k, m, interleave } = parameters;
+    const { k, interleave } = parameters;
     const chain = new Gilbert(link);
     this.spanPackets = horizonPackets(parameters);
     this.link = link;
-    const size = k + m + 1;
-    let members: Losses = [new Float64Array(size), new Float64Array(size)];
+    const tails = repairsByLevel(parameters).map((repairs) => lostRepairs(repairs, chain));
+    let full: number[] = [];
+    let any = tails.map(() => 0);
+    let members: Losses = [new Float64Array(k + 1), new Float64Array(k + 1)];
     members[0][0] = 1 - chain.loss;
     members[1][1] = chain.loss;
-    for (let n = 1; n < k; n++) members = step(members, chain.every(interleave));
-    const lostMembers = members.map((ofState) => weighted(ofState, k)) as [number[], number[]];
-    const levels = repairsByLevel(parameters);
-    this.risks = [chain.loss, ...levels.map((repairs) => unsolved(lostMembers, repairs, chain))];
+    for (let count = 1; count <= k; count++) {
+      if (count > 1) members = step(members, chain.every(interleave));
+      full = tails.map((tail) => unsolved(members, count, tail));
+      any = any.map((risk, index) => Math.max(risk, full[index] ?? 0));
+    }
+    this.full = [chain.loss, ...full];
+    this.any = [chain.loss, ...any];
   }
 
-  packetRisk({ layers, copies, stride }: Protection): number {
-    return Math.min(this.risks[layers] ?? 1, copiesLost(this.link, copies, stride));
+  packetRisk({ layers, spread, copies, stride }: Protection): number {
+    const unsolvedRisk = Math.min(this.any[layers] ?? 1, this.full[spread] ?? 1);
+    return Math.min(unsolvedRisk, copiesLost(this.link, copies, stride));
   }
-}
-
-/** By lost members: the probability, times the share of the members that they are. */
-function weighted(ofState: Float64Array, k: number): number[] {
-  return Array.from(ofState, (probability, lost) => (probability * lost) / k);
 }
 
 function step([good, bad]: Losses, { stays, enters }: Pick<Gilbert, "stays" | "enters">): Losses {
@@ -58,20 +61,35 @@ function step([good, bad]: Losses, { stays, enters }: Pick<Gilbert, "stays" | "e
   return next;
 }
 
-/** Sum over what is lost of the members, weighted, where members and repairs lost are too many. */
-function unsolved(members: [number[], number[]], repairs: number, chain: Gilbert): number {
+/** By state of the packet before, and by n: the probability that at least n repairs are lost. */
+type LostRepairs = readonly [Float64Array, Float64Array];
+
+function lostRepairs(repairs: number, chain: Gilbert): LostRepairs {
+  return [lostBehind(0, repairs, chain), lostBehind(1, repairs, chain)];
+}
+
+function lostBehind(state: 0 | 1, repairs: number, chain: Gilbert): Float64Array {
+  let lost: Losses = [new Float64Array(repairs + 1), new Float64Array(repairs + 1)];
+  lost[state][0] = 1;
+  for (let n = 0; n < repairs; n++) lost = step(lost, chain);
+  const atLeast = new Float64Array(repairs + 1);
+  let sum = 0;
+  for (let n = repairs; n >= 0; n--) {
+    sum += (lost[0][n] ?? 0) + (lost[1][n] ?? 0);
+    atLeast[n] = sum;
+  }
+  return atLeast;
+}
+
+/** Probability that a packet of a block of `count` is lost, and so many others that none comes back. */
+function unsolved(members: Losses, count: number, tails: LostRepairs): number {
   let sum = 0;
   for (const state of [0, 1] as const) {
-    let lost: Losses = [new Float64Array(repairs + 1), new Float64Array(repairs + 1)];
-    lost[state][0] = 1;
-    for (let n = 0; n < repairs; n++) lost = step(lost, chain);
-    // Probability that at least so many repairs are lost.
-    const atLeast = new Float64Array(repairs + 2);
-    for (let n = repairs; n >= 0; n--) {
-      atLeast[n] = (atLeast[n + 1] ?? 0) + (lost[0][n] ?? 0) + (lost[1][n] ?? 0);
-    }
-    for (const [missing, weight] of members[state].entries()) {
-      if (missing > 0) sum += weight * (atLeast[Math.max(0, repairs + 1 - missing)] ?? 0);
+    const tail = tails[state];
+    for (let missing = 1; missing <= count; missing++) {
+      // Of n repairs, n + 1 − missing lost are too many.
+      const tooMany = Math.max(0, tail.length - missing);
+      sum += ((members[state][missing] ?? 0) * missing * (tail[tooMany] ?? 0)) / count;
     }
   }
   return sum;
