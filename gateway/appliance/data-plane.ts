@@ -11,6 +11,7 @@ import type { Path, PathContext } from "./path.ts";
 import type { Peer, Tell } from "./peer.ts";
 import type { DataPlaneSettings } from "./settings.ts";
 import { type GatewayCounters, type SharedStatistics, zeroGatewayCounters } from "./statistics.ts";
+import { Urgency } from "./urgency.ts";
 import { Transparent } from "./transparent.ts";
 import { Tunnel } from "./tunnel.ts";
 
@@ -42,6 +43,7 @@ export class DataPlane {
   private turnMicros = -Infinity;
   private isBusy = false;
   private readonly resting: PollSet;
+  private readonly urgency = new Urgency();
 
   /** `takeMessage` gives what the control thread sent, after it rang the bell. */
   constructor(
@@ -72,10 +74,12 @@ export class DataPlane {
 
   private turn(): void {
     this.rest();
-    this.poll.wait(this.waitMicros(systemTime.nowMicros()));
+    const beforeMicros = systemTime.nowMicros();
+    this.poll.wait(this.waitMicros(beforeMicros));
     this.counters.wakeups++;
     if (this.poll.isReadable(BELL)) this.handleMessages();
     let nowMicros = systemTime.nowMicros();
+    this.urgency.noteWait(nowMicros - beforeMicros);
     this.isBusy = nowMicros - this.turnMicros < REST_MICROS;
     this.turnMicros = nowMicros;
     this.path.handleTimeout(nowMicros);
@@ -94,7 +98,9 @@ export class DataPlane {
   private rest(): void {
     if (!this.isBusy || this.hasMore) return;
     const left = this.turnMicros + REST_MICROS - systemTime.nowMicros();
-    if (left > 0) this.resting.wait(left);
+    if (left <= 0) return;
+    this.resting.wait(left);
+    this.urgency.noteWait(left);
   }
 
   private waitMicros(nowMicros: number): number {
@@ -147,6 +153,7 @@ export class DataPlane {
 
   private housekeep(nowMicros: number): void {
     this.nextHousekeepingMicros = nowMicros + HOUSEKEEPING_MICROS;
+    this.urgency.decide(nowMicros);
     const { counters, statistics } = this;
     counters.flows = 0;
     counters.flowsOpened = 0;

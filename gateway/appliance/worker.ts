@@ -1,5 +1,4 @@
 /** Entry of the data plane's thread: it gets everything ready made, and runs until told to stop. */
-import { setPriority } from "node:os";
 import { parentPort, receiveMessageOnPort, workerData } from "node:worker_threads";
 import { assert } from "../../lib/assert.ts";
 import { messageOf } from "../../lib/errors.ts";
@@ -17,9 +16,6 @@ export interface WorkerStart {
   readonly seed: number;
 }
 
-/** A nice value: before everything that people run at theirs. */
-const FIRST = -15;
-
 assert(parentPort !== null, "this module is the entry of a worker thread");
 const port = parentPort;
 
@@ -33,22 +29,7 @@ function takeMessage(): ToDataPlane | null {
   return received?.message ?? null;
 }
 
-/**
- * A packet that waits for its turn on a busy machine is late for its flow. Not real-time: a thread
- * that is busy all the time, as this one is under load, would be stopped for 50 ms each second.
- */
-function goFirst(): void {
-  try {
-    // Of this thread: Linux takes 0 for the caller, and priorities are a thread's (setpriority(2)).
-    setPriority(0, FIRST);
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    if (code !== "ERR_SYSTEM_ERROR") throw error;
-  }
-}
-
 const { settings, bell, statistics, seed } = workerData as WorkerStart;
-goFirst();
 try {
   const shared = new SharedStatistics(statistics);
   const plane = new DataPlane(settings, new Bell(bell), shared, seed, tell, takeMessage);
