@@ -157,6 +157,7 @@ export class Sender {
 
   hurry(offset: number): void {
     this.hurrying.want(Math.min(offset, this.link.writtenOffset));
+    this.code.noteWaiter();
     this.hasNews = true;
   }
 
