@@ -42,10 +42,19 @@ export function addLinkOptions(command: Command): Command {
     .option("--json", "write JSON, and end when stdin ends");
 }
 
+interface CamelNames {
+  readonly reorderDelay?: string;
+  readonly pathMtu?: string;
+}
+
 /** Commander turns `reorder-delay` into `reorderDelay`; the settings keep their own names. */
-export function withSettingNames<T extends LinkOptions>(parsed: T & { reorderDelay?: string }): T {
-  const { reorderDelay } = parsed;
-  return reorderDelay === undefined ? parsed : { ...parsed, "reorder-delay": reorderDelay };
+export function withSettingNames<T extends LinkOptions>(parsed: T & CamelNames): T {
+  const { reorderDelay, pathMtu } = parsed;
+  return {
+    ...parsed,
+    ...(reorderDelay === undefined ? {} : { "reorder-delay": reorderDelay }),
+    ...(pathMtu === undefined ? {} : { "path-mtu": pathMtu }),
+  };
 }
 
 /** Both directions alike. Throws `SmfsError` USAGE. */

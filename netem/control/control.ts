@@ -61,6 +61,7 @@ function statisticsReply(statistics: ShellStatistics): StatisticsReply {
     overflowed: aToB.overflowed + bToA.overflowed,
     duplicated: aToB.duplicated + bToA.duplicated,
     reordered: aToB.reordered + bToA.reordered,
+    tooLong: aToB.tooLong + bToA.tooLong,
     cut: aToB.cut + bToA.cut,
     bytes: aToB.bytes + bToA.bytes,
     ...statistics,

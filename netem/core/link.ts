@@ -1,14 +1,14 @@
 /**
  * One direction of an emulated wide-area path, in virtual time.
  *
- * A packet passes, in this order: the cut, the bottleneck's queue (tail drop), the loss process,
+ * A packet passes, in this order: the cut, the path MTU, the bottleneck's queue (tail drop), the loss process,
  * duplication, and the delay with its jitter or holding back. Its whole fate is decided when it
  * enters. So a packet that is lost has still taken its time at the bottleneck, a change of
  * settings applies to packets that enter from then on, and after `cut` nothing enters while what
  * is under way (the queue included: it stands beyond the sender) travels on, under the loss that
  * it met at its entry.
  *
- * Invariants: sent + duplicated = delivered + lost + overflowed + cut + in flight. Without
+ * Invariants: sent + duplicated = delivered + lost + overflowed + tooLong + cut + in flight. Without
  * `reorderShare` packets arrive in the order they were sent. One seed and one sequence of calls
  * give one history; each effect draws from its own random source, so that turning on one effect
  * leaves the draws of the others alone.
@@ -29,7 +29,7 @@ import { Wire } from "./wire.ts";
 export const MAX_PACKETS_IN_FLIGHT = 262_144;
 
 /** What became of a packet at its entry; all but `queued` give it back to the caller. */
-export type SendResult = "queued" | "lost" | "overflow" | "cut";
+export type SendResult = "queued" | "lost" | "overflow" | "tooLong" | "cut";
 
 /** Counts of packets since the start; `bytes` is what was delivered. */
 export interface EmulatedLinkStatistics {
@@ -41,6 +41,8 @@ export interface EmulatedLinkStatistics {
   readonly duplicated: number;
   /** Delivered behind a packet that was sent later. */
   readonly reordered: number;
+  /** Longer than the path's MTU. */
+  readonly tooLong: number;
   /** Refused because the link was cut. */
   readonly cut: number;
   readonly bytes: number;
@@ -63,6 +65,7 @@ export class EmulatedLink<T> {
     overflowed: 0,
     duplicated: 0,
     reordered: 0,
+    tooLong: 0,
     cut: 0,
     bytes: 0,
   };
@@ -146,6 +149,7 @@ export class EmulatedLink<T> {
   /** When the packet has left the bottleneck, or why it never arrives. */
   private enter(bytes: number, nowMicros: number): number | Exclude<SendResult, "queued"> {
     if (this.isCutNow) return "cut";
+    if (bytes > this.current.mtuBytes) return "tooLong";
     // Two places: a packet may be duplicated.
     if (this.wire.count + 2 > MAX_PACKETS_IN_FLIGHT) return "overflow";
     const departureMicros = this.bottleneck.admit(bytes, nowMicros);

@@ -25,6 +25,7 @@ export const SETTINGS = {
   reorder: { form: "0.1%", doc: "share of packets held back so that later ones overtake" },
   "reorder-delay": { form: "1ms", doc: "how long they are held back" },
   duplicate: { form: "0.1%", doc: "share of packets that arrive twice" },
+  "path-mtu": { form: "1300", doc: "longer packets are dropped without a word, or none" },
 } as const satisfies Record<string, Setting>;
 
 export type SettingName = keyof typeof SETTINGS;
@@ -74,6 +75,9 @@ function applyText(changes: Writable, name: SettingName, text: string): void {
       return;
     case "duplicate":
       changes.duplicateShare = parseShare(text);
+      return;
+    case "path-mtu":
+      changes.mtuBytes = text === "none" ? Infinity : parseSize(text);
       return;
     case "loss":
     case "burst":

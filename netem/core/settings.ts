@@ -30,6 +30,8 @@ export interface LinkSettings {
   readonly reorderDelayMicros: number;
   /** Share of packets that arrive twice. */
   readonly duplicateShare: number;
+  /** Longer packets are dropped, and nobody is told: a path-MTU black hole. Infinity: none is. */
+  readonly mtuBytes: number;
 }
 
 export type LinkChanges = Partial<LinkSettings>;
@@ -44,6 +46,7 @@ export const IDEAL_LINK: LinkSettings = {
   reorderShare: 0,
   reorderDelayMicros: 1000,
   duplicateShare: 0,
+  mtuBytes: Infinity,
 };
 
 /** Depth of the default queue: what routers on such paths are commonly given. */
@@ -77,6 +80,7 @@ function checkSettings(settings: LinkSettings): void {
   if (settings.queueBytes !== null && !(settings.queueBytes >= 0)) {
     throw wrong("queue must be 0 bytes or more");
   }
+  if (!(settings.mtuBytes > 0)) throw wrong("path MTU must be above 0 bytes");
   checkBursts(settings.loss);
 }
 

@@ -2,7 +2,7 @@ import * as fc from "fast-check";
 import { expect, test } from "vitest";
 import { Prng } from "../../lib/prng.ts";
 import { EmulatedLink } from "../../netem/core/link.ts";
-import type { LinkSettings } from "../../netem/core/settings.ts";
+import { IDEAL_LINK, type LinkSettings } from "../../netem/core/settings.ts";
 
 const share = fc.double({ min: 0, max: 0.5, noNaN: true });
 const settings: fc.Arbitrary<LinkSettings> = fc.record({
@@ -21,6 +21,7 @@ const settings: fc.Arbitrary<LinkSettings> = fc.record({
   reorderShare: share,
   reorderDelayMicros: fc.nat(2_000),
   duplicateShare: share,
+  mtuBytes: fc.constantFrom(Infinity, 700),
 });
 
 type Step =
@@ -57,8 +58,9 @@ function history(initial: LinkSettings, seed: number, list: readonly Step[]): un
 }
 
 function checkConservation(link: EmulatedLink<number>): void {
-  const { sent, duplicated, delivered, lost, overflowed, cut } = link.statistics;
-  expect(sent + duplicated).toBe(delivered + lost + overflowed + cut + link.packetsInFlight);
+  const { sent, duplicated, delivered, lost, overflowed, tooLong, cut } = link.statistics;
+  const gone = lost + overflowed + tooLong + cut;
+  expect(sent + duplicated).toBe(delivered + gone + link.packetsInFlight);
 }
 
 test("packets are conserved after every step, and one seed gives one history", () => {
@@ -100,7 +102,7 @@ test("the loss of each packet depends on the seed alone, not on the other effect
   fc.assert(
     fc.property(fc.nat(), fc.nat(5_000), share, (seed, jitterMicros, reorderShare) => {
       const lost = (extra: Partial<LinkSettings>): unknown[] => {
-        const base = { delayMicros: 100, rateBitsPerSecond: Infinity, queueBytes: null };
+        const base = { ...IDEAL_LINK, delayMicros: 100 };
         const calm = { jitterMicros: 0, reorderShare: 0, reorderDelayMicros: 9, duplicateShare: 0 };
         const loss = { kind: "bursts", share: 0.2, meanPackets: 3 } as const;
         const link = new EmulatedLink({ ...base, ...calm, loss, ...extra }, new Prng(seed));

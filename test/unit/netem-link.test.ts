@@ -209,12 +209,25 @@ describe("cut", () => {
   });
 });
 
+describe("path MTU", () => {
+  test("drops what is longer, and counts it", () => {
+    const wan = link({ mtuBytes: 1300 });
+    expect(wan.send(0, 1301, 0)).toBe("tooLong");
+    expect(wan.send(1, 1300, 0)).toBe("queued");
+    wan.configure({ mtuBytes: Infinity }, 0);
+    expect(wan.send(2, 1301, 0)).toBe("queued");
+    expect(drain(wan)).toEqual([1, 2]);
+    expect(wan.statistics).toMatchObject({ sent: 3, delivered: 2, tooLong: 1 });
+  });
+});
+
 describe("settings", () => {
   test.each([
     [{ delayMicros: -1 }, /delay/],
     [{ delayMicros: 0.5 }, /whole number of microseconds/],
     [{ rateBitsPerSecond: 0 }, /to stop a link, cut it/],
     [{ duplicateShare: 1.1 }, /duplicate.*between 0 and 1/],
+    [{ mtuBytes: 0 }, /path MTU must be above 0/],
     [{ loss: { kind: "bursts", share: 0.1, meanPackets: 0 } }, /burst must be 1/],
     [{ loss: { kind: "bursts", share: 0.9, meanPackets: 2 } }, /at most 0.66/],
   ] as const)("%o is refused", (changes, message) => {

@@ -22,6 +22,7 @@ describe("settings as typed", () => {
         reorder: "0.1%",
         "reorder-delay": "2ms",
         duplicate: "0.001",
+        "path-mtu": "1300",
       }),
     ).toEqual({
       delayMicros: 50_000,
@@ -32,9 +33,11 @@ describe("settings as typed", () => {
       reorderShare: 0.001,
       reorderDelayMicros: 2_000,
       duplicateShare: 0.001,
+      mtuBytes: 1300,
     });
-    expect(parseChanges({ rate: "none", queue: "auto", loss: "1%" })).toEqual({
+    expect(parseChanges({ rate: "none", queue: "auto", loss: "1%", "path-mtu": "none" })).toEqual({
       rateBitsPerSecond: Infinity,
+      mtuBytes: Infinity,
       queueBytes: null,
       loss: { kind: "independent", share: 0.01 },
     });
@@ -178,6 +181,7 @@ describe("smfs netem", () => {
     const help = relayCommand().helpInformation();
     for (const name of [
       "--reorder-delay",
+      "--path-mtu",
       "--burst",
       "--preset",
       "--timeline",
