@@ -1,4 +1,5 @@
 /** What a gateway is configured with, checked, in plain numbers; `cli/gateway-config.ts` reads it. */
+import type { AdaptationBounds } from "../core/adaptation.ts";
 import type { CodeParameters } from "../core/code.ts";
 import type { GatewayMode } from "./settings.ts";
 
@@ -12,6 +13,7 @@ export interface PeerConfig {
   readonly rateBitsPerSecond: number;
   readonly targetRisk: number;
   readonly code: CodeParameters;
+  readonly adapt: AdaptationBounds | null;
   readonly datagramBytes: number;
   /** How long a TCP packet may wait for one before it. */
   readonly holdMicros: number;

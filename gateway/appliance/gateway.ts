@@ -67,7 +67,7 @@ interface PeerState {
 /** What a mode needs of the kernel, and gives back. */
 interface Attachment {
   settings(peers: Peers, config: GatewayConfig): DataPlaneSettings;
-  /** The prefixes that packets are for have changed, or what fits a packet has. */
+  /** The prefixes that packets are for have changed, or what fits a packet has (0: not known). */
   update(prefixes: readonly string[], packetBytes: number): void;
   readonly mtu: number | null;
   close(): void;
@@ -169,10 +169,9 @@ export class Gateway {
   /** Failures of ip(8) are told and borne: traffic goes on with what is set. */
   private updateNetwork(): void {
     const up = [...this.states.values()].filter(({ state }) => state === "up");
-    if (up.length === 0) return;
     try {
       const least = Math.min(...up.map(({ packetBytes }) => packetBytes));
-      this.attachment.update(prefixesOf(this.config), least);
+      this.attachment.update(prefixesOf(this.config), up.length === 0 ? 0 : least);
     } catch (error) {
       this.logger.error({ error: messageOf(error) }, "the network could not be set up");
     }

@@ -115,5 +115,10 @@ export class Peer {
     counters.lostPackets = statistics.lostPackets;
     counters.rebuiltPackets = statistics.rebuiltPackets;
     counters.unrecoverablePackets = statistics.unrecoverablePackets;
+    counters.codeDataPackets = statistics.codeDataPackets;
+    counters.codeRepairPackets = statistics.codeRepairPackets;
+    counters.codeSpanPackets = statistics.codeSpanPackets;
+    counters.codeOverhead = statistics.codeOverhead;
+    counters.codeChanges = statistics.codeChanges;
   }
 }

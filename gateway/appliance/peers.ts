@@ -93,7 +93,8 @@ export class Peers {
 
 /** An association keeps what it began with; the transparent mode's code is not the association's. */
 function isSameSession(before: PeerConfig, now: PeerConfig, mode: GatewayMode): boolean {
-  const isSameCode = JSON.stringify(before.code) === JSON.stringify(now.code);
+  const codeOf = ({ code, adapt }: PeerConfig): string => JSON.stringify({ code, adapt });
+  const isSameCode = codeOf(before) === codeOf(now);
   return (
     before.listen === now.listen &&
     before.peer === now.peer &&
@@ -136,6 +137,7 @@ function anyAddress(remote: Address | null): { readonly host: string; readonly p
 }
 
 function transportOf(config: PeerConfig): PeerSettings["transport"] {
-  const { rateBitsPerSecond, targetRisk, code, datagramBytes } = config;
-  return { rateBitsPerSecond, targetRisk, code, datagramBytes, messageQueuePackets: QUEUE_PACKETS };
+  const { rateBitsPerSecond, targetRisk, code, adapt, datagramBytes } = config;
+  const association = { rateBitsPerSecond, targetRisk, code, adapt, datagramBytes };
+  return { ...association, messageQueuePackets: QUEUE_PACKETS };
 }

@@ -49,6 +49,11 @@ const PEER_COUNTERS = [
   "lossEstimate",
   "burstEstimate",
   "paceBitsPerSecond",
+  "codeDataPackets",
+  "codeRepairPackets",
+  "codeSpanPackets",
+  "codeOverhead",
+  "codeChanges",
 ] as const;
 export type PeerCounters = Record<(typeof PEER_COUNTERS)[number], number>;
 

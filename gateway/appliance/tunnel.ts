@@ -7,13 +7,15 @@
  * "packet too big". When a peer's queue is full, reading stops while there is one peer only, so that
  * the device's own queue holds (and drops) what is too much; with several, the packet is dropped,
  * because one slow peer must not stop the others.
- * In: each message is one packet; those of TCP that come behind a gap wait for it (`reorder.ts`).
+ * In: each message is one packet; those of TCP that come behind a gap in their connection wait for it
+ * (`reorder.ts`).
  */
 import { assert } from "../../lib/assert.ts";
 import { nativeMemory } from "../../sys/libc.ts";
 import { TunDevice } from "../../sys/tun.ts";
 import type { MessageInfo } from "../core/messages.ts";
 import { MAX_PACKET_BYTES } from "../core/code.ts";
+import { FlowOrder } from "../core/flow-order.ts";
 import { IpPacket } from "../core/ip.ts";
 import { clampMss } from "../core/ip-mss.ts";
 import { MAX_ANSWER_BYTES, writeTooBig } from "../core/ip-too-big.ts";
@@ -32,6 +34,8 @@ import { TunWriter } from "./tun-writer.ts";
 const MAX_READS = 64;
 /** Ids that may be held behind a gap: 16 ms at 1 Gbit/s, twice what the default code spans. */
 const REORDER_SLOTS = 2048;
+/** Connections whose order is known: more than share a path at a time. */
+const ORDER_PLACES = 4096;
 /** How long packets wait for the session of a peer that was just added or changed. */
 const PATIENCE_MICROS = 2_000_000;
 /** Packets that the path itself may reorder. */
@@ -210,6 +214,7 @@ class TunnelPeer implements PeerTraffic {
   private readonly context: PathContext;
   private readonly writer: TunWriter;
   private readonly reorder: Reorder;
+  private readonly order = new FlowOrder(ORDER_PLACES);
   private readonly packet = new IpPacket();
   /** Of one that had waited. */
   private readonly delivered = new IpPacket();
@@ -282,7 +287,10 @@ class TunnelPeer implements PeerTraffic {
     if (isRebuilt) counters.packetsRebuiltHere++;
     this.peer.flows.noteReceived(packet, this.nowMicros);
     if (id < 0) this.deliver(bytes);
-    else this.reorder.take(id, bytes, mustBeInOrder(packet), this.nowMicros);
+    else {
+      const mustWait = mustBeInOrder(packet) && !this.order.isNext(packet);
+      this.reorder.take(id, bytes, mustWait, this.nowMicros);
+    }
   }
 
   private skip(id: number): void {
@@ -303,6 +311,7 @@ class TunnelPeer implements PeerTraffic {
       packet = this.delivered;
       packet.parse(message.subarray(TunnelMessage.size));
     }
+    if (packet.isTcp) this.order.note(packet);
     this.writer.write(packet, message[0] === TUNNEL.undone ? "undone" : "complete");
   }
 
@@ -333,12 +342,13 @@ class TunnelPeer implements PeerTraffic {
 }
 
 /**
- * Ids behind a gap after which it is given up. The other side's code counts and is not ours to know;
- * operators give both sides one code.
+ * Ids behind a gap after which it is given up. The other side's code counts and is not ours to know:
+ * what the default code spans at least, and ours, because operators give both sides one code.
  */
 function horizonOf({ transport }: PeerSettings): number {
-  const code = transport.code ?? DEFAULT_CONFIG.code;
-  return Math.min(REORDER_SLOTS - 1, horizonPackets(code) + REORDER_PACKETS);
+  const codes = [DEFAULT_CONFIG.code, transport.code ?? DEFAULT_CONFIG.code];
+  const horizon = Math.max(...codes.map(horizonPackets)) + REORDER_PACKETS;
+  return Math.min(REORDER_SLOTS - 1, horizon);
 }
 
 /** Only TCP takes reordering for loss, and not of bare acknowledgements. */
