@@ -18,6 +18,8 @@ export interface CryptoPort {
   randomBytes(length: number): Uint8Array;
   /** X25519 (RFC 7748). */
   generateKeyPair(): { publicKey: Uint8Array; privateKey: Uint8Array };
+  publicKeyOf(privateKey: Uint8Array): Uint8Array;
+  /** Throws `SmfsError` DAMAGED for a point of low order (RFC 7748 §6.1). */
   sharedSecret(privateKey: Uint8Array, peerPublicKey: Uint8Array): Uint8Array;
   /** HMAC-SHA-256, 32 bytes. */
   hmac(key: Uint8Array, message: Uint8Array): Uint8Array;

@@ -17,16 +17,19 @@ import { assert } from "../../lib/assert.ts";
 import { viewOf } from "../../lib/codec.ts";
 import { SmfsError } from "../../lib/errors.ts";
 import type { CryptoPort } from "../../lib/ports.ts";
+import { Answers } from "./answers.ts";
 import { Acceptor, type Candidate, type InitAnswer } from "./acceptor.ts";
 import { MAX_DATAGRAM_BYTES, type TransportConfig, transportConfig } from "./config.ts";
 import { Connector } from "./connector.ts";
 import { type Counters, makeCounters } from "./counters.ts";
-import { type HandshakeSecrets, handshakeSecrets, KEY_BYTES } from "./handshake.ts";
+import { type Credentials, keyAdvice } from "./credentials.ts";
+import { type HandshakeSecrets, handshakeSecrets, initNames } from "./handshake.ts";
 import { guarded, guardedMessages, HandlerFailure } from "./handler-failure.ts";
 import type { Link, LinkHandler, LinkStatistics } from "./link.ts";
 import type { MessageHandler, MessageMode } from "./messages.ts";
 import {
   DATAGRAM,
+  DatagramAddress,
   DatagramPrefix,
   NOTICE,
   Notice,
@@ -39,8 +42,10 @@ import type { OrderedStream, StreamHandler } from "./streams.ts";
 
 export interface AssociationOptions {
   readonly role: "initiator" | "responder";
-  /** Pre-shared key, 32 bytes. */
-  readonly key: Uint8Array;
+  /** What the two peers know each other by. */
+  readonly key: Credentials;
+  /** Of the socket, when other associations are on it. */
+  readonly answers?: Answers;
   readonly crypto: CryptoPort;
   readonly handler: LinkHandler;
   /** Whoever sends or wants more streams than the link. */
@@ -81,12 +86,11 @@ export class Association implements Link {
   private wantsWritable = false;
 
   constructor(options: AssociationOptions, nowMicros: number) {
-    assert(options.key.length === KEY_BYTES, `the key has ${KEY_BYTES} bytes`);
     this.options = options;
     this.config = transportConfig(options.config ?? {});
     this.secrets = handshakeSecrets(options.crypto, options.key);
     this.counters = makeCounters(this.config.rateBitsPerSecond);
-    this.acceptor = new Acceptor(options.crypto, this.secrets);
+    this.acceptor = new Acceptor(options.crypto, this.secrets, options.answers ?? new Answers());
     this.messages = guardedMessages(options.messages);
     if (options.role === "initiator") this.connect(nowMicros);
   }
@@ -111,6 +115,11 @@ export class Association implements Link {
 
   get acknowledgedOffset(): number {
     return this.session?.sender.stream(0).acknowledgedOffset ?? 0;
+  }
+
+  /** Epoch of the session's keys; 0 at first, and while there is no session. */
+  get keyEpoch(): number {
+    return this.session?.keyEpoch ?? 0;
   }
 
   get statistics(): LinkStatistics {
@@ -166,6 +175,25 @@ export class Association implements Link {
   }
 
   // ---- input ----------------------------------------------------------------------------------
+
+  /** Whether the datagram names this association, by its session or its key; proves nothing. */
+  claims(datagram: Uint8Array): boolean {
+    if (this.isClosed || datagram.length < DatagramAddress.size) return false;
+    const { type, sessionId } = DatagramAddress.decode(viewOf(datagram), 0);
+    switch (type) {
+      case DATAGRAM.sealed:
+        if (this.session !== null && sessionId === this.sessionId) return true;
+        return this.acceptor.find(sessionId) !== undefined;
+      case DATAGRAM.init:
+        return this.options.role === "responder" && initNames(this.secrets, datagram);
+      case DATAGRAM.response:
+        return sessionId === this.connector?.ownId;
+      case DATAGRAM.notice:
+        return sessionId === this.connector?.ownId || sessionId === this.session?.peerId;
+      default:
+        return false;
+    }
+  }
 
   handleDatagram(datagram: Uint8Array, nowMicros: number): Verdict {
     this.reply = null;
@@ -261,7 +289,7 @@ export class Association implements Link {
       case "wrongKey":
         this.counters.rejectedDatagrams += reply === null ? 0 : 1;
         this.reportRefusal(
-          "somebody who does not have our key tried to connect: compare key_file on both sides",
+          `somebody who does not have our key tried to connect: ${keyAdvice(this.secrets.statics)}`,
         );
         break;
       case "otherVersion":
@@ -281,7 +309,7 @@ export class Association implements Link {
     if (this.session !== null) {
       // The notice that made us ask was forged or late.
       if (finished.heldId === this.session.peerId) return "authentic";
-      this.session = null;
+      this.endSession();
       guarded(() => this.options.handler.onDown("lost", "the peer lost the session"));
       if (this.isClosed) return "authentic";
     }
@@ -321,8 +349,8 @@ export class Association implements Link {
     if (session.deadMicros <= nowMicros) {
       const seconds = this.config.deadAfterMicros / 1e6;
       this.goDown("lost", `nothing was received for ${seconds} s`, nowMicros);
-    } else if (session.sender.isExhausted) {
-      this.goDown("lost", "the session's packet numbers are used up", nowMicros);
+    } else if (session.isExhausted) {
+      this.goDown("lost", "the session's numbers are used up", nowMicros);
     } else {
       session.handleTimeout(nowMicros);
     }
@@ -385,8 +413,13 @@ export class Association implements Link {
     return session;
   }
 
-  private goDown(code: "lost" | "closed", reason: string, reconnectMicros: number): void {
+  private endSession(): void {
+    this.session?.erase();
     this.session = null;
+  }
+
+  private goDown(code: "lost" | "closed", reason: string, reconnectMicros: number): void {
+    this.endSession();
     if (this.options.role === "initiator") this.connect(reconnectMicros);
     guarded(() => this.options.handler.onDown(code, reason));
   }

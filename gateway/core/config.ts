@@ -24,6 +24,10 @@ export interface TransportConfig {
   /** The session is given up after this long without receiving, microseconds. */
   readonly deadAfterMicros: number;
   readonly code: CodeParameters;
+  /** New session keys after so many packets in one direction … */
+  readonly rekeyPackets: number;
+  /** … or this long, microseconds (WireGuard's REKEY_AFTER_TIME). */
+  readonly rekeyMicros: number;
   /** The code follows the link's loss within these bounds; null: it stays as configured. */
   readonly adapt: AdaptationBounds | null;
 }
@@ -39,6 +43,8 @@ export const DEFAULT_CONFIG: TransportConfig = {
   keepAliveMicros: 1_000_000,
   deadAfterMicros: 5_000_000,
   code: DEFAULT_CODE,
+  rekeyPackets: 2 ** 24,
+  rekeyMicros: 120_000_000,
   adapt: null,
 };
 

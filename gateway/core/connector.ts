@@ -2,6 +2,7 @@
 import type { CryptoPort } from "../../lib/ports.ts";
 import { viewOf } from "../../lib/codec.ts";
 import { finish, type Finished, type HandshakeSecrets, initiate } from "./handshake.ts";
+import { keyAdvice } from "./credentials.ts";
 import { NOTICE, Notice, PROTOCOL_VERSION } from "./packets.ts";
 
 const FIRST_RETRY_MICROS = 250_000;
@@ -25,6 +26,11 @@ export class Connector {
     this.secrets = secrets;
     this.initiation = initiate(crypto, secrets, timestampMicros);
     this.nextInitMicros = startMicros;
+  }
+
+  /** Session id of the init. */
+  get ownId(): number {
+    return this.initiation.ownId;
   }
 
   get nextTimeoutMicros(): number {
@@ -51,7 +57,7 @@ export class Connector {
     this.retryMicros = LAST_RETRY_MICROS;
     switch (notice.code) {
       case NOTICE.wrongKey:
-        return "the peer does not accept our key: compare key_file on both sides (unauthenticated notice)";
+        return `the peer does not accept our key: ${keyAdvice(this.secrets.statics)} (unauthenticated notice)`;
       case NOTICE.otherVersion:
         return `the peer speaks protocol version ${notice.version}, this side ${PROTOCOL_VERSION} (unauthenticated notice)`;
       default:

@@ -3,7 +3,7 @@
  *
  * A datagram begins with its type and the protocol version; that and the session id behind them
  * keep their places in every version, so that versions can refuse one another politely.
- * Handshake datagrams are authenticated by the pre-shared key, sealed ones by the session's keys,
+ * Handshake datagrams are authenticated by what the peers share, sealed ones by the session's keys,
  * notices by nothing: a notice may inform a person or lead to a handshake, whose result counts.
  *
  * Inside a sealed datagram stands one inner packet. Data packets pass through the erasure code:
@@ -23,14 +23,23 @@ export const DatagramPrefix = struct("datagram prefix", {
   version: u8("protocol version of the sender"),
 });
 
+/** Type and session id stand in the same places in every datagram. */
+export const DatagramAddress = struct("datagram address", {
+  type: u8("one of DATAGRAM"),
+  version: u8("protocol version of the sender"),
+  varies: u16("of no meaning here"),
+  sessionId: u32("in an init the sender's, else the receiver's; in a notice as in what it answers"),
+});
+
 export const HandshakeInit = struct("handshake init", {
   type: u8("DATAGRAM.init"),
   version: u8("protocol version"),
   zero: reserved(2),
   sender: u32("initiator's session id, random"),
   timestampMicros: u64("initiator's wall clock, microseconds since 1970; later in each handshake"),
+  keyId: bytes(16, "which pair of peers this is, derived from what they share"),
   ephemeral: bytes(32, "initiator's X25519 public key (RFC 7748)"),
-  mac: bytes(32, "HMAC-SHA-256 over everything before, key derived from the pre-shared key"),
+  mac: bytes(32, "HMAC-SHA-256 over everything before, key derived from what the peers share"),
 });
 
 export const HandshakeResponse = struct("handshake response", {
@@ -41,6 +50,7 @@ export const HandshakeResponse = struct("handshake response", {
   sender: u32("responder's session id, random"),
   held: u32("responder's id of the session it has, which goes on until this one is used; 0: none"),
   ephemeral: bytes(32, "responder's X25519 public key"),
+  proof: bytes(16, "first half of HMAC-SHA-256 as below, key from all secrets of the handshake"),
   mac: bytes(32, "HMAC-SHA-256 over the init and everything before"),
 });
 
@@ -61,9 +71,9 @@ export const NOTICE = { wrongKey: 1, otherVersion: 2, unknownSession: 3 } as con
 export const SealedHeader = struct("sealed header", {
   type: u8("DATAGRAM.sealed"),
   version: u8("protocol version"),
-  zero: reserved(2),
+  epoch: u16("which keys: counts from 0 in a session, modulo 2^16"),
   receiver: u32("receiver's session id"),
-  packetNumber: u64("counts the sender's sealed datagrams; the nonce"),
+  packetNumber: u64("counts the sender's datagrams of this epoch; the nonce"),
 });
 
 export const TAG_BYTES = 16;
@@ -78,6 +88,8 @@ export const INNER = {
   close: 6,
   /** A message outside the code; its bytes follow the kind. */
   bare: 7,
+  keyRequest: 16,
+  keyAnswer: 17,
 } as const;
 
 /** As long as what stands before a repair, so that full datagrams of both kinds have one length. */
@@ -165,6 +177,14 @@ export const Echo = struct("echo", {
   zero: reserved(3),
   settledId: u32("in a ping: the sender waits for no id below; 0 in a pong"),
   sentMicros: u64("sender's monotonic clock, microseconds; meaningful to the pinger only"),
+});
+
+/** New keys for both directions: the initiator asks, the responder answers, each with a fresh key. */
+export const KeyExchange = struct("key exchange", {
+  kind: u8("INNER.keyRequest or INNER.keyAnswer"),
+  zero: reserved(3),
+  epoch: u32("the epoch that the new keys are for, not reduced"),
+  ephemeral: bytes(32, "sender's X25519 public key, used for this epoch only"),
 });
 
 export const Close = struct("close", {

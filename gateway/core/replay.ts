@@ -11,6 +11,11 @@ export class ReplayWindow {
   private readonly words = new Uint32Array(WORDS);
   private highest = -1;
 
+  /** Highest number marked; −1 before the first. */
+  get highestMarked(): number {
+    return this.highest;
+  }
+
   /** True when `packetNumber` was not marked and is not too old to know. */
   isFresh(packetNumber: number): boolean {
     if (packetNumber > this.highest) return true;

@@ -9,6 +9,7 @@ import { SmfsError } from "../../lib/errors.ts";
 import { viewOf } from "../../lib/codec.ts";
 import { MAX_DATAGRAM_BYTES, type TransportConfig } from "./config.ts";
 import type { Counters } from "./counters.ts";
+import { KeyUpdate } from "./key-update.ts";
 import type { MessageHandler } from "./messages.ts";
 import { Ack, Close, Echo, INNER, StreamCredit, type StreamCreditFields } from "./packets.ts";
 import { Receiver } from "./receiver.ts";
@@ -24,6 +25,7 @@ export class Session {
   private readonly receiver: Receiver;
   private readonly config: TransportConfig;
   private readonly channel: SealedChannel;
+  private readonly keyUpdate: KeyUpdate;
   private readonly plain: Uint8Array;
   private readonly opened = new Uint8Array(MAX_DATAGRAM_BYTES);
   private lastPingMicros = -Infinity;
@@ -41,6 +43,7 @@ export class Session {
     nowMicros: number,
   ) {
     this.channel = channel;
+    this.keyUpdate = new KeyUpdate(channel, config, nowMicros);
     this.config = config;
     this.plain = new Uint8Array(config.datagramBytes);
     this.sender = new Sender(config, counters, messages, nowMicros);
@@ -63,6 +66,7 @@ export class Session {
   /** `inner` was opened by this session's channel. */
   handleInner(inner: Uint8Array, nowMicros: number): Taken {
     this.lastReceivedMicros = nowMicros;
+    this.keyUpdate.noteOpened(nowMicros);
     const kind = inner[0] ?? 0;
     switch (kind) {
       case INNER.data:
@@ -82,6 +86,12 @@ export class Session {
         return "taken";
       case INNER.pong:
         this.handlePong(inner, nowMicros);
+        return "taken";
+      case INNER.keyRequest:
+        this.keyUpdate.handleRequest(inner);
+        return "taken";
+      case INNER.keyAnswer:
+        this.keyUpdate.handleAnswer(inner, nowMicros);
         return "taken";
       case INNER.close:
         return "closed";
@@ -117,6 +127,7 @@ export class Session {
 
   /** Writes the next datagram; its length, or 0 when none may leave now. */
   poll(out: Uint8Array, nowMicros: number): number {
+    if (this.channel.isExhausted) return 0;
     const length = this.pollInner(nowMicros);
     if (length === 0) return 0;
     return this.channel.seal(this.plain.subarray(0, length), out);
@@ -131,6 +142,8 @@ export class Session {
       this.pongMicros = -1;
       return this.writeEcho(INNER.pong, sentMicros);
     }
+    const keyBytes = this.keyUpdate.poll(plain, nowMicros);
+    if (keyBytes > 0) return keyBytes;
     const length = this.sender.poll(plain, nowMicros);
     if (length > 0) return length;
     if (this.pingMicros > nowMicros) return 0;
@@ -166,7 +179,23 @@ export class Session {
     return this.lastReceivedMicros + this.config.deadAfterMicros;
   }
 
+  /** Its ids or its keys are used up: it has to end. */
+  get isExhausted(): boolean {
+    return this.channel.isExhausted || this.sender.isExhausted;
+  }
+
+  /** Epoch of the keys that seal now; counts from 0. */
+  get keyEpoch(): number {
+    return this.channel.epoch;
+  }
+
+  /** The session is over: its keys are overwritten. */
+  erase(): void {
+    this.keyUpdate.erase();
+  }
+
   handleTimeout(nowMicros: number): void {
+    this.keyUpdate.handleTimeout(nowMicros);
     this.sender.handleTimeout(nowMicros);
   }
 
@@ -177,6 +206,7 @@ export class Session {
       this.pingMicros,
       this.deadMicros,
       this.sender.nextTimeoutMicros(),
+      this.keyUpdate.nextTimeoutMicros(),
     );
   }
 }

@@ -35,6 +35,11 @@ function keyObjectOf(key: Uint8Array): KeyObject {
   return object;
 }
 
+function importPrivateKey(raw: Uint8Array): KeyObject {
+  const key = Buffer.concat([PRIVATE_PREFIX, raw]);
+  return createPrivateKey({ key, type: "pkcs8", format: "der" });
+}
+
 export const nodeCrypto: CryptoPort = {
   randomBytes: (length) => randomBytes(length),
 
@@ -46,14 +51,15 @@ export const nodeCrypto: CryptoPort = {
     };
   },
 
+  publicKeyOf(privateKey) {
+    const publicKey = createPublicKey(importPrivateKey(privateKey));
+    return publicKey.export({ type: "spki", format: "der" }).subarray(-RAW_KEY_BYTES);
+  },
+
   sharedSecret(privateKey, peerPublicKey) {
     try {
       return diffieHellman({
-        privateKey: createPrivateKey({
-          key: Buffer.concat([PRIVATE_PREFIX, privateKey]),
-          type: "pkcs8",
-          format: "der",
-        }),
+        privateKey: importPrivateKey(privateKey),
         publicKey: createPublicKey({
           key: Buffer.concat([PUBLIC_PREFIX, peerPublicKey]),
           type: "spki",

@@ -13,6 +13,7 @@ import { systemTime } from "../../sys/time.ts";
 import { SmfsError } from "../../lib/errors.ts";
 import { Association } from "../core/association.ts";
 import { MAX_DATAGRAM_BYTES, type TransportConfig } from "../core/config.ts";
+import type { Credentials } from "../core/credentials.ts";
 import type { Link, LinkHandler, LinkStatistics } from "../core/link.ts";
 import type { MessageHandler, MessageMode } from "../core/messages.ts";
 import { formatAddress, resolveAddress } from "./address.ts";
@@ -24,8 +25,7 @@ export interface UdpLinkOptions {
   readonly listen?: string;
   /** host:port to call. */
   readonly peer?: string;
-  /** Pre-shared key, 32 bytes. */
-  readonly key: Uint8Array;
+  readonly key: Credentials;
   readonly config?: Partial<TransportConfig>;
   readonly handler: LinkHandler;
   /** Whoever sends or wants messages. */

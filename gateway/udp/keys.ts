@@ -2,7 +2,7 @@
 import { randomBytes } from "node:crypto";
 import { closeSync, fstatSync, openSync, readFileSync, writeFileSync } from "node:fs";
 import { messageOf, SmfsError } from "../../lib/errors.ts";
-import { KEY_BYTES } from "../core/handshake.ts";
+import { KEY_BYTES } from "../core/credentials.ts";
 
 /** Permissions that group and others have. */
 const NOT_OWNER = 0o077;

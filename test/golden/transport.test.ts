@@ -19,7 +19,7 @@ import {
   StreamCredit,
   StreamFrame,
 } from "../../gateway/core/packets.ts";
-import { PACKETS_PER_KEY, SealedChannel } from "../../gateway/core/sealed.ts";
+import { SealedChannel } from "../../gateway/core/sealed.ts";
 import { nodeCrypto } from "../../gateway/udp/crypto.ts";
 
 const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString("hex");
@@ -31,7 +31,8 @@ function fixed(privateByte: number, publicKey: string, id: number): CryptoPort {
   return {
     ...nodeCrypto,
     randomBytes: (length) => new Uint8Array(length).fill(id),
-    generateKeyPair: () => ({ privateKey, publicKey: bytes(publicKey) }),
+    // A copy: private keys are erased after use.
+    generateKeyPair: () => ({ privateKey: privateKey.slice(), publicKey: bytes(publicKey) }),
   };
 }
 
@@ -67,10 +68,10 @@ describe("protocol version 2", () => {
   it("handshake", () => {
     const { initiation, halfOpen, finished } = handshake();
     expect(hex(initiation.datagram)).toBe(
-      "01020000a1a1a1a100401e18240a0600a4e09292b651c278b9772c569f5fa9bb13d906b46ab68c9df9dc2b4409f8a209d39a0f12cf518415f6abc42b4310f51f77b781325c3b631d4ea0092673f66d59",
+      "01020000a1a1a1a100401e18240a0600051e67c008ee8fa40c97a70c91059e7ca4e09292b651c278b9772c569f5fa9bb13d906b46ab68c9df9dc2b4409f8a2097a22d74d901f7960a7736a09d4ee6b75de616b2d686a6865be85266beed7d52e",
     );
     expect(hex(halfOpen.response)).toBe(
-      "02020000a1a1a1a1b2b2b2b2c3c3c3c3ce8d3ad1ccb633ec7b70c17814a5c76ecd029685050d344745ba05870e587d593c6abc0ec3e021f5c03fbddf0adcab2e8fdf2d60bad965d40b8a5ec2caef01fd",
+      "02020000a1a1a1a1b2b2b2b2c3c3c3c3ce8d3ad1ccb633ec7b70c17814a5c76ecd029685050d344745ba05870e587d59e623bbcbcf0ed33c40034afd9c8e7496dad6766c598b94406fdb3bc5510e17cca912ccdd57d1d5cbab47942202140653",
     );
     expect(finished.heldId).toBe(0xc3c3c3c3);
   });
@@ -79,13 +80,13 @@ describe("protocol version 2", () => {
     const { initiator, responder } = handshake();
     const plain = Uint8Array.of(1, 2, 3, 4, 5);
     expect(hex(sealed(initiator, plain))).toBe(
-      "03020000b2b2b2b200000000000000003566b1cd0ebfa75a55ff3c1c3062f38caa4915db3e",
+      "03020000b2b2b2b20000000000000000b100b8f354c0b85660bd3b47f00ea32b371aa3af48",
     );
     expect(hex(sealed(initiator, plain))).toBe(
-      "03020000b2b2b2b201000000000000000cf56878310f774b3329a39ef6ed8fe3be36b797fd",
+      "03020000b2b2b2b20100000000000000cd8db145114d9cced9805467900555af99f89a8fc5",
     );
     expect(hex(sealed(responder, plain))).toBe(
-      "03020000a1a1a1a10000000000000000ea0063d3486f02c6faa20ed7c2fd4f54bb618cb819",
+      "03020000a1a1a1a100000000000000005fa83dc3b487beaf793c91cc0894535fd84823a1b2",
     );
   });
 
@@ -137,45 +138,10 @@ describe("protocol version 2", () => {
     });
     const credit = { stream: 3, deliveredOffset: 7, limitOffset: 8 };
     StreamCredit.encode(viewOf(out), Ack.size, credit);
-    const echo = { kind: INNER.ping, settledId: 11, sentMicros: 12 };
+    const echo = { kind: INNER.pong, bytes: 1400, settledId: 11, sentMicros: 12 };
     Echo.encode(viewOf(out), Ack.size + StreamCredit.size, echo);
     expect(hex(out)).toBe(
-      "03010200030000000400000005000000010000000600000009000000000000000a000000000000000b00000000000000000000000000e03f000000000000f03f0c000000000000000d000000000000000e0000000f0000001000000011000000120000001300000014000000150000001600000000000000030000000000000007000000000000000800000000000000040000000b0000000c00000000000000",
+      "03010200030000000400000005000000010000000600000009000000000000000a000000000000000b00000000000000000000000000e03f000000000000f03f0c000000000000000d000000000000000e0000000f0000001000000011000000120000001300000014000000150000001600000000000000030000000000000007000000000000000800000000000000050078050b0000000c00000000000000",
     );
-  });
-});
-
-describe("a new key phase", () => {
-  /** Both ends as they are after so many packets, without sealing sixteen million. */
-  function near(packetNumber: number) {
-    const ends = handshake();
-    (ends.initiator as unknown as { nextPacketNumber: number }).nextPacketNumber = packetNumber;
-    return ends;
-  }
-  const opened = new Uint8Array(64);
-
-  it("begins by itself, and what was overtaken opens with the key before", () => {
-    const { initiator, responder } = near(PACKETS_PER_KEY - 2);
-    const [a, b, c, d] = [1, 2, 3, 4].map((n) => sealed(initiator, Uint8Array.of(n)));
-    for (const [datagram, n] of [
-      [a, 1],
-      [c, 3],
-      [b, 2],
-      [d, 4],
-    ] as const) {
-      expect(responder.open(datagram ?? new Uint8Array(), opened)).toBe(1);
-      expect(opened[0]).toBe(n);
-      expect(responder.open(datagram ?? new Uint8Array(), opened), "a replay").toBe(-1);
-    }
-  });
-
-  it("has another key: the same packet in the other phase does not open", () => {
-    const { initiator, responder } = near(PACKETS_PER_KEY - 1);
-    const last = sealed(initiator, Uint8Array.of(1));
-    const first = sealed(initiator, Uint8Array.of(1));
-    const moved = first.slice();
-    moved.set(last.subarray(8, 16), 8);
-    expect(responder.open(moved, opened)).toBe(-1);
-    expect(responder.open(first, opened)).toBe(1);
   });
 });

@@ -18,7 +18,7 @@ import {
   SealedHeader,
 } from "../../gateway/core/packets.ts";
 import { RoundTrip } from "../../gateway/core/rtt.ts";
-import { PACKETS_PER_KEY, SealedChannel } from "../../gateway/core/sealed.ts";
+import { SealedChannel } from "../../gateway/core/sealed.ts";
 import { nodeCrypto } from "../../gateway/udp/crypto.ts";
 
 const SECRETS = handshakeSecrets(nodeCrypto, new Uint8Array(32).fill(1));
@@ -34,8 +34,8 @@ function channels(): [SealedChannel, SealedChannel] {
 
 describe("layouts of version 2", () => {
   it.each([
-    ["init", 80, HandshakeInit],
-    ["response", 80, HandshakeResponse],
+    ["init", 96, HandshakeInit],
+    ["response", 96, HandshakeResponse],
     ["notice", 8, Notice],
     ["sealed header", 16, SealedHeader],
     ["data header", 13, DataHeader],
@@ -91,13 +91,13 @@ describe("sealed datagrams", () => {
     expect(a.open(sealed.subarray(0, length), opened)).toBe(-1);
   });
 
-  it("a forged number of the next key phase changes no keys", () => {
+  it("a forged epoch changes no keys", () => {
     const [a, b] = channels();
     const sealed = new Uint8Array(64);
     const opened = new Uint8Array(64);
     const length = a.seal(Uint8Array.from([1]), sealed);
     const forged = sealed.slice(0, length);
-    viewOf(forged).setUint32(SealedHeader.offsetOf("packetNumber"), PACKETS_PER_KEY, true);
+    viewOf(forged).setUint16(SealedHeader.offsetOf("epoch"), 1, true);
     expect(b.open(forged, opened)).toBe(-1);
     expect(b.open(sealed.subarray(0, length), opened)).toBe(1);
   });
