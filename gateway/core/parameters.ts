@@ -10,7 +10,7 @@ import type {
 /** Layers of a code. Each data packet is in one group of every layer. */
 export const MAX_LAYERS = 8;
 /** Members of a group: `count` is one byte. */
-export const MAX_GROUP = 255;
+const MAX_GROUP = 255;
 /** r × interleave: packets that one group spans, bounded so that receivers can hold a window of it. */
 export const MAX_SPAN = 8192;
 /** Packets that one repair of a sliding window, or all blocks in turn, span: the solver's columns. */
