@@ -56,6 +56,7 @@ function choice<const T extends readonly [string, ...string[]]>(values: T) {
 
 const shareForm = 'a share such as "25%"';
 const share = quantity(shareForm, parseShare, "1%", "90%");
+const overhead = quantity(shareForm, parseShare, "0%", "100%");
 
 const pathForm = 'a path such as "/srv/smfs/home"';
 const path = z.string().min(1);
@@ -231,6 +232,24 @@ export const MIRROR = {
     "the erasure code: layers, of which interleave = [] has none and sends no repairs, or a sliding window, which rebuilds sooner and costs more processor time",
     "{ r = 8, interleave = [1, 10, 100] }",
   ),
+  adapt: withDefault(
+    flag,
+    flagForm,
+    true,
+    "the code follows the loss of the link, starting from code; interleave = [] stays as it is",
+  ),
+  min_overhead: withDefault(
+    overhead,
+    shareForm,
+    "0%",
+    "repairs for each data packet that adapt keeps at least",
+  ),
+  max_overhead: withDefault(
+    overhead,
+    shareForm,
+    "50%",
+    "repairs for each data packet that adapt does not exceed, unless code does",
+  ),
   datagram: withDefault(
     datagram,
     datagramForm,
@@ -334,6 +353,9 @@ export const PEER = {
   rate: MIRROR.rate,
   target_risk: MIRROR.target_risk,
   code: MIRROR.code,
+  adapt: MIRROR.adapt,
+  min_overhead: MIRROR.min_overhead,
+  max_overhead: MIRROR.max_overhead,
   datagram: MIRROR.datagram,
   hold: withDefault(
     duration("0ms", "1s"),

@@ -8,6 +8,7 @@
 import { readFileSync } from "node:fs";
 import { parse, TomlError, type TomlTable } from "smol-toml";
 import { z } from "zod";
+import type { AdaptationBounds } from "../gateway/core/adaptation.ts";
 import type { CodeParameters } from "../gateway/core/code.ts";
 import { messageOf, SmfsError } from "../lib/errors.ts";
 import type { SyncLevel } from "../logfs/core/vfs.ts";
@@ -63,6 +64,7 @@ export interface MirrorConfig {
   readonly rateBitsPerSecond: number;
   readonly targetRisk: number;
   readonly code: CodeParameters;
+  readonly adapt: AdaptationBounds | null;
   readonly datagramBytes: number;
 }
 
@@ -203,6 +205,16 @@ function plain(document: Document): Config {
   };
 }
 
+/** What `adapt` means; null: the code stays. */
+export function boundsOf(section: {
+  readonly adapt: boolean;
+  readonly min_overhead: number;
+  readonly max_overhead: number;
+}): AdaptationBounds | null {
+  const { adapt, min_overhead: minOverhead, max_overhead: maxOverhead } = section;
+  return adapt ? { minOverhead, maxOverhead } : null;
+}
+
 function plainMirror(mirror: NonNullable<Document["mirror"]>): MirrorConfig {
   return {
     listen: mirror.listen ?? null,
@@ -211,6 +223,7 @@ function plainMirror(mirror: NonNullable<Document["mirror"]>): MirrorConfig {
     rateBitsPerSecond: mirror.rate,
     targetRisk: mirror.target_risk,
     code: mirror.code,
+    adapt: boundsOf(mirror),
     datagramBytes: mirror.datagram,
   };
 }

@@ -55,6 +55,10 @@ const GAUGES: readonly [string, string, Read][] = [
     (s) => millis(s.network?.roundTripMillis),
   ],
   ["smfs_link_loss_ratio", "estimated packet loss, upper bound", (s) => s.network?.lossEstimate],
+  ["smfs_fec_data_packets_per_group", "r of the code in use", (s) => s.network?.codeDataPackets],
+  ["smfs_fec_repairs_per_group", "c of the code in use", (s) => s.network?.codeRepairPackets],
+  ["smfs_fec_span_packets", "ids that a repair spans at most", (s) => s.network?.codeSpanPackets],
+  ["smfs_fec_overhead_ratio", "c / r of the code in use", (s) => s.network?.codeOverhead],
   ["smfs_link_pace_bits_per_second", "pace of the sender", (s) => s.network?.paceBitsPerSecond],
 ];
 
@@ -65,6 +69,7 @@ const COUNTERS: readonly [string, string, Read][] = [
   ["smfs_fec_lost_packets_total", "data packets lost before repair", (s) => s.network?.lost],
   ["smfs_fec_recovered_packets_total", "data packets rebuilt", (s) => s.network?.rebuilt],
   ["smfs_fec_unrecoverable_packets_total", "beyond repair", (s) => s.network?.unrecoverable],
+  ["smfs_fec_code_changes_total", "changes of the code", (s) => s.network?.codeChanges],
   [
     "smfs_link_retransmitted_packets_total",
     "data packets sent again",

@@ -152,6 +152,13 @@ export interface NetworkStatus {
   readonly lossEstimate: number;
   readonly burstEstimate: number;
   readonly paceBitsPerSecond: number;
+  /** The code in use: for so many data packets, so many repairs, spread over so many ids. */
+  readonly codeDataPackets: number;
+  readonly codeRepairPackets: number;
+  readonly codeSpanPackets: number;
+  /** Repairs for each data packet. */
+  readonly codeOverhead: number;
+  readonly codeChanges: number;
   /** Risk that `network` accepts: that something acknowledged cannot be rebuilt. */
   readonly targetRisk: number;
   readonly bytesSent: number;

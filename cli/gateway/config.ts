@@ -8,7 +8,7 @@ import { z } from "zod";
 import type { GatewayConfig, PeerConfig } from "../../gateway/appliance/config.ts";
 import { ConfigSource, type Problem } from "../config-flags.ts";
 import { describeIssue } from "../config-messages.ts";
-import { failure, isLoopback, parseToml, readText, section } from "../config.ts";
+import { boundsOf, failure, isLoopback, parseToml, readText, section } from "../config.ts";
 import { GATEWAY, LOG, PEER, PEER_SECTION, STATUS } from "../config-table.ts";
 
 export interface GatewayFile {
@@ -152,6 +152,7 @@ function plainPeer(name: string, peer: PeerSection): PeerConfig {
     rateBitsPerSecond: peer.rate,
     targetRisk: peer.target_risk,
     code: peer.code,
+    adapt: boundsOf(peer),
     datagramBytes: peer.datagram,
     holdMicros: peer.hold,
   };

@@ -61,6 +61,7 @@ const PEER_COUNTERS: readonly [string, string, ReadPeer][] = [
   ],
   ["fec_recovered_packets", "of these, rebuilt there", (p) => p.counters.rebuiltPackets],
   ["fec_unrecoverable_packets", "of these, beyond repair", (p) => p.counters.unrecoverablePackets],
+  ["fec_code_changes", "times that the code was changed", (p) => p.counters.codeChanges],
   ["sent_bytes", "bytes of datagrams sent", (p) => p.counters.bytesSent],
   ["rejected_datagrams", "forged, replayed, malformed", (p) => p.counters.rejectedDatagrams],
 ];
@@ -69,6 +70,10 @@ const PEER_GAUGES: readonly [string, string, ReadPeer][] = [
   ["up", "1 while the association is up", (p) => p.counters.isUp],
   ["round_trip_seconds", "to the peer's gateway", (p) => p.counters.roundTripMicros / 1e6],
   ["loss_ratio", "estimated loss before repair, upper bound", (p) => p.counters.lossEstimate],
+  ["fec_data_packets_per_group", "r of the code in use", (p) => p.counters.codeDataPackets],
+  ["fec_repairs_per_group", "c of the code in use", (p) => p.counters.codeRepairPackets],
+  ["fec_span_packets", "ids that a repair spans at most", (p) => p.counters.codeSpanPackets],
+  ["fec_overhead_ratio", "c / r of the code in use", (p) => p.counters.codeOverhead],
   ["pace_bits_per_second", "pace of the sender", (p) => p.counters.paceBitsPerSecond],
 ];
 

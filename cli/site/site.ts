@@ -308,12 +308,13 @@ function linkOptions(
   handler: Parameters<typeof openLink>[0]["handler"],
   logger: Logger,
 ): Parameters<typeof openLink>[0] {
-  const { listen, peer, keyFile, rateBitsPerSecond, targetRisk, code, datagramBytes } = mirror;
+  const { listen, peer, keyFile, rateBitsPerSecond, targetRisk, code, adapt, datagramBytes } =
+    mirror;
   return {
     ...(listen === null ? {} : { listen }),
     ...(peer === null ? {} : { peer }),
     key: readKeyFile(keyFile),
-    config: { rateBitsPerSecond, targetRisk, code, datagramBytes },
+    config: { rateBitsPerSecond, targetRisk, code, adapt, datagramBytes },
     handler,
     logger,
   };

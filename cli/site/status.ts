@@ -134,6 +134,11 @@ function describeNetwork({ link, config }: Site): NetworkStatus | null {
     lossEstimate: statistics.lossEstimate,
     burstEstimate: statistics.burstEstimate,
     paceBitsPerSecond: statistics.paceBitsPerSecond,
+    codeDataPackets: statistics.codeDataPackets,
+    codeRepairPackets: statistics.codeRepairPackets,
+    codeSpanPackets: statistics.codeSpanPackets,
+    codeOverhead: statistics.codeOverhead,
+    codeChanges: statistics.codeChanges,
     targetRisk: config.mirror.targetRisk,
     bytesSent: statistics.bytesSent,
   };

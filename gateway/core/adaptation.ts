@@ -16,7 +16,7 @@
  * repairs, which would feed the queues; it is the pacer's business.
  */
 import type { CodeParameters, LayeredParameters, LossEstimate } from "./code.ts";
-import { horizonPackets, levelsOf } from "./parameters.ts";
+import { levelsOf } from "./parameters.ts";
 import { riskModelOf } from "./risk.ts";
 import { MAX_DEPTH } from "./risk-model.ts";
 
@@ -31,15 +31,12 @@ export interface Situation {
   readonly link: LossEstimate;
   /** Probability that a packet may not be rebuilt. */
   readonly goal: number;
-  /** Packets whose fate is open at a time: repairs that come later are too late. */
-  readonly openPackets: number;
   readonly isQueueing: boolean;
 }
 
 interface Rung {
   readonly parameters: CodeParameters;
   readonly overhead: number;
-  readonly horizon: number;
 }
 
 /** What a rung must be better than the goal by when it is chosen. */
@@ -52,8 +49,6 @@ const CALM_MICROS = 10_000_000;
 const MOST_CALM_MICROS = 16 * CALM_MICROS;
 /** Having to go up again so soon after going down means that the link is at a boundary. */
 const RELAPSE_MICROS = 120_000_000;
-/** Repairs may be as late as those of the default code, in packets. */
-const LEAST_HORIZON = 1024;
 
 export class Adaptation {
   private readonly rungs: readonly Rung[];
@@ -121,12 +116,10 @@ export class Adaptation {
     return (this.rungs[rung] as Rung).parameters;
   }
 
-  private cheapest({ goal, openPackets }: Situation, room: number): number {
-    const latest = Math.max(LEAST_HORIZON, openPackets);
+  private cheapest({ goal }: Situation, room: number): number {
     let best = this.present;
     let bestRisk = Infinity;
-    for (const [rung, { horizon }] of this.rungs.entries()) {
-      if (horizon > latest) continue;
+    for (let rung = 0; rung < this.rungs.length; rung++) {
       const risk = this.riskOf(rung);
       if (risk * WORTH > bestRisk) continue;
       best = rung;
@@ -179,8 +172,9 @@ function slidingWindow(r: number, c: number, window: number): CodeParameters {
 }
 
 /**
- * For equal overhead, layered codes come first: they take less time. Windows are as short as their
- * overhead allows, since time is the product of both.
+ * No repair comes later than those of the default code, a thousand packets behind. For equal
+ * overhead, layered codes come first: they take less time. Windows are as short as their overhead
+ * allows, since time is the product of both.
  */
 const LADDER: readonly CodeParameters[] = [
   layered(64, 12),
@@ -194,7 +188,7 @@ const LADDER: readonly CodeParameters[] = [
   slidingWindow(4, 2, 128),
   slidingWindow(4, 3, 128),
   slidingWindow(4, 4, 128),
-  layered(4, 1, 4, 16, 64, 200),
+  layered(4, 1, 4, 16, 64, 160),
 ];
 
 function ladder(configured: CodeParameters, bounds: AdaptationBounds): readonly Rung[] {
@@ -207,7 +201,6 @@ function ladder(configured: CodeParameters, bounds: AdaptationBounds): readonly 
     .map((parameters) => ({
       parameters,
       overhead: overheadOf(parameters),
-      horizon: horizonPackets(parameters),
     }))
     .toSorted((a, b) => a.overhead - b.overhead || cost(a.parameters) - cost(b.parameters));
 }

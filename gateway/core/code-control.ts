@@ -45,7 +45,7 @@ export class CodeControl {
   private readonly safety: Safety;
   private readonly counters: Counters;
   private readonly adaptation: Adaptation | null;
-  private readonly estimator = new LossEstimator();
+  private readonly estimator = new LossEstimator("both");
   private before: CodeParameters;
   /** Levels of protection of the code in use. */
   levels = 0;
@@ -134,7 +134,6 @@ export class CodeControl {
       {
         link: { loss: Math.min(1, roundUp(loss, LOSS_STEPS)), burst: roundUp(burst, BURST_STEPS) },
         goal: this.config.targetRisk / (isWaited ? open : 1),
-        openPackets: this.peakOpenPackets,
         isQueueing,
       },
       nowMicros,

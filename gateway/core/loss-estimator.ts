@@ -6,7 +6,8 @@
  *
  * A link that has become worse is believed at once: when the latest `BLOCK_PACKETS` are worse than
  * what is known, beyond chance, everything before them is forgotten. One that has become better has
- * to wait for the fading.
+ * to wait for the fading, since promises are made; who only chooses a code may believe it as well,
+ * after `LONG_BLOCK_PACKETS` that are better beyond chance.
  *
  * Bounds are one-sided 95 % Wilson intervals (Wilson 1927). Lost packets of one burst are not
  * independent; for geometric bursts of mean b the variance is 2b − 1 times as large, so the sample
@@ -20,6 +21,7 @@ const Z = 1.645;
 const CHANGE_Z = 4;
 const WINDOW_PACKETS = 65536;
 const BLOCK_PACKETS = 512;
+const LONG_BLOCK_PACKETS = 8192;
 /** Bursts in a block before it can tell of a change. */
 const CHANGE_BURSTS = 3;
 /** 1 % loss, as if measured on a thousand packets. */
@@ -37,12 +39,21 @@ interface Counts {
 export class LossEstimator {
   private readonly recent: Counts = { packets: 0, lost: 0, bursts: 0 };
   private readonly block: Counts = { packets: 0, lost: 0, bursts: 0 };
+  private readonly longBlock: Counts = { packets: 0, lost: 0, bursts: 0 };
+  private readonly believes: "worse" | "both";
+
+  /** Which changes are believed before the fading has shown them. */
+  constructor(believes: "worse" | "both" = "worse") {
+    this.believes = believes;
+  }
 
   /** Packets whose fate became known, how many of them are lost, and the bursts that ended. */
   add(packets: number, lost: number, bursts: number): void {
     addTo(this.recent, packets, lost, bursts);
     addTo(this.block, packets, lost, bursts);
+    addTo(this.longBlock, packets, lost, bursts);
     if (this.block.packets >= BLOCK_PACKETS) this.endBlock();
+    if (this.longBlock.packets >= LONG_BLOCK_PACKETS) this.endLongBlock();
     if (this.recent.packets >= WINDOW_PACKETS) scale(this.recent, 1 / 2);
   }
 
@@ -64,8 +75,24 @@ export class LossEstimator {
     const { block } = this;
     if (block.bursts >= CHANGE_BURSTS && this.isWorse) {
       Object.assign(this.recent, block);
+      scale(this.longBlock, 0);
     }
     scale(block, 0);
+  }
+
+  private endLongBlock(): void {
+    if (this.believes === "both" && this.isBetter) Object.assign(this.recent, this.longBlock);
+    scale(this.longBlock, 0);
+  }
+
+  /** Whether the long block's upper bound is below the lower bound of what was known. */
+  private get isBetter(): boolean {
+    const { recent, longBlock } = this;
+    if (recent.lost === 0) return false;
+    const dependence = Math.max(1, (2 * recent.lost) / Math.max(1, recent.bursts) - 1);
+    const known = wilson(recent.lost / recent.packets, recent.packets / dependence, -Z);
+    const now = longBlock.lost / longBlock.packets;
+    return wilson(now, longBlock.packets / dependence, CHANGE_Z) < known;
   }
 
   /** Whether the block's lower bound is above what was known. */

@@ -84,6 +84,7 @@ describe("values", () => {
       rate = "100mbit"
       target_risk = 1e-9
       code = { r = 4, interleave = [1, 20] }
+      max_overhead = "75%"
       datagram = 1200
       [status]
       listen = "127.0.0.1:0"`,
@@ -98,6 +99,7 @@ describe("values", () => {
       rateBitsPerSecond: 100e6,
       targetRisk: 1e-9,
       code: { kind: "layered", r: 4, interleave: [1, 20] },
+      adapt: { minOverhead: 0, maxOverhead: 0.75 },
       datagramBytes: 1200,
     });
     expect(config.status.listen).toBe("127.0.0.1:0");

@@ -46,6 +46,7 @@ describe("the gateway's configuration", () => {
             rateBitsPerSecond: 1e9,
             targetRisk: 1e-6,
             code: expect.anything(),
+            adapt: { minOverhead: 0, maxOverhead: 0.5 },
             datagramBytes: 1400,
             holdMicros: 50_000,
           },
