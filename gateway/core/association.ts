@@ -157,13 +157,26 @@ export class Association implements Link {
     return this.isClosed ? 0 : (this.session?.sender.messageBytes(mode) ?? 0);
   }
 
+  /** UDP payload that the path takes, as far as it was explored; 0 while the association is down. */
+  get datagramBytes(): number {
+    return this.session?.pathMtu.bytes ?? 0;
+  }
+
+  /** The system refused a datagram of so many bytes: EMSGSIZE. */
+  noteTooLong(bytes: number, nowMicros: number): void {
+    this.session?.noteTooLong(bytes, nowMicros);
+  }
+
   /**
-   * Queues a copy of `message`, which is at most `messageBytes` long; false when the queue is full
-   * or the association down. `token` comes back with `onMessageSent`.
+   * Queues a copy of `message`; false when the queue is full, the association down, or the message
+   * longer than `messageBytes`, which falls when the path becomes narrower. `token` comes back with `onMessageSent`.
    */
   sendMessage(message: Uint8Array, mode: MessageMode, token = 0): boolean {
     if (this.session === null || this.isClosed) return false;
-    assert(message.length <= this.messageBytes(mode), "the message is longer than messageBytes");
+    if (message.length > this.messageBytes(mode)) {
+      this.counters.messagesRefused++;
+      return false;
+    }
     return this.session.sender.sendMessage(message, mode, token);
   }
 

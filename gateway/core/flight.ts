@@ -2,9 +2,11 @@
  * What was sent and not acknowledged.
  *
  * Two rings. A *segment* is a run of stream bytes as first sent; segments follow one another in the
- * stream and keep their boundaries for life. An *id* is one data packet in the code; every sending
+ * stream and keep their ends for life. An *id* is one data packet in the code; every sending
  * of a segment takes the next id. A segment is IN_FLIGHT as its current id, LOST (it waits for a
  * new id), or ACKNOWLEDGED. An id is live while it is the current id of a segment in flight.
+ * A segment that has become too long for the path leaves in pieces, one after the other: when a
+ * piece has arrived, the segment begins behind it and is LOST until the next piece has left.
  * A message is a segment too, with one id; when that is lost there is nothing more to wait for, and
  * it counts as acknowledged from then on.
  *
@@ -43,6 +45,8 @@ export class Flight {
   private readonly acknowledgedBits = new Uint8Array(ID_WINDOW / 8);
   private readonly offsets = new Float64Array(ID_WINDOW);
   private readonly lengths = new Uint16Array(ID_WINDOW);
+  /** Bytes of the segment, from its start, that its current id carries. */
+  private readonly pieces = new Uint16Array(ID_WINDOW);
   private readonly currentIds = new Uint32Array(ID_WINDOW);
   private readonly states = new Uint8Array(ID_WINDOW);
   /** Number of the stream, or MESSAGE. */
@@ -109,13 +113,14 @@ export class Flight {
     return segment;
   }
 
-  /** A lost segment leaves again; its new id. */
-  resend(segment: number, nowMicros: number): number {
+  /** A lost segment leaves again, or as much of it as fits; its new id. */
+  resend(segment: number, mostBytes: number, nowMicros: number): number {
     assert(this.states[segment & MASK] === LOST, "only lost segments are sent again");
-    return this.assign(segment, nowMicros);
+    return this.assign(segment, nowMicros, mostBytes);
   }
 
-  private assign(segment: number, nowMicros: number): number {
+  private assign(segment: number, nowMicros: number, mostBytes = Infinity): number {
+    this.pieces[segment & MASK] = Math.min(this.lengthOf(segment), mostBytes);
     const id = this.nextId++;
     this.segmentOfId[id & MASK] = segment;
     this.sentMicrosOfId[id & MASK] = nowMicros;
@@ -141,6 +146,16 @@ export class Flight {
 
   lengthOf(segment: number): number {
     return this.lengths[segment & MASK] ?? 0;
+  }
+
+  /** Bytes from the segment's start on that its current id carries. */
+  pieceOf(segment: number): number {
+    return this.pieces[segment & MASK] ?? 0;
+  }
+
+  /** Only a piece is in flight: nothing protects the rest. */
+  isInPieces(segment: number): boolean {
+    return this.pieceOf(segment) < this.lengthOf(segment);
   }
 
   isMessage(segment: number): boolean {
@@ -218,7 +233,21 @@ export class Flight {
   private acknowledgeId(id: number): void {
     if (id >= this.nextId) return;
     this.arrivedEndId = Math.max(this.arrivedEndId, id + 1);
-    if (this.isLive(id)) this.acknowledgeSegment(this.segmentOf(id));
+    if (!this.isLive(id)) return;
+    const segment = this.segmentOf(id);
+    if (this.isInPieces(segment)) this.acknowledgePiece(segment);
+    else this.acknowledgeSegment(segment);
+  }
+
+  /** What is left of the segment takes its turn among those that were lost. */
+  private acknowledgePiece(segment: number): void {
+    const piece = this.pieceOf(segment);
+    this.inFlightBytes -= this.lengthOf(segment);
+    this.observer().segmentLost(segment);
+    this.offsets[segment & MASK] = this.offsetOf(segment) + piece;
+    this.lengths[segment & MASK] = this.lengthOf(segment) - piece;
+    this.states[segment & MASK] = LOST;
+    this.lostQueue[this.lostTail++ & MASK] = segment;
   }
 
   private acknowledgeSegment(segment: number): void {

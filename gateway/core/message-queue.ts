@@ -55,6 +55,11 @@ export class MessageQueue {
   take(target: Uint8Array, at: number): void {
     const start = this.head * MAX_PACKET_BYTES;
     target.set(this.bytes.subarray(start, start + this.length), at);
+    this.drop();
+  }
+
+  /** Forgets the head. */
+  drop(): void {
     this.head = (this.head + 1) % this.capacity;
     this.count--;
   }

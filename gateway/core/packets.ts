@@ -171,10 +171,12 @@ export type StreamCreditFields = Infer<typeof StreamCredit>;
 /** Bitmap of ids had: bit i of byte j stands for id (baseId − baseId mod 8) + 8 j + i. */
 export const MAX_BITMAP_BYTES = 1024;
 
-/** Ping and pong: the pong carries the ping's time back. */
+/** Ping and pong: the pong carries the ping's time back. What follows in a ping is padding, so that
+ * it is as long as the datagrams whose way it explores (`path-mtu.ts`). */
 export const Echo = struct("echo", {
   kind: u8("INNER.ping or INNER.pong"),
-  zero: reserved(3),
+  zero: reserved(1),
+  bytes: u16("in a pong: length of the ping's datagram; 0 in a ping"),
   settledId: u32("in a ping: the sender waits for no id below; 0 in a pong"),
   sentMicros: u64("sender's monotonic clock, microseconds; meaningful to the pinger only"),
 });

@@ -8,7 +8,7 @@
  * in a row the path has a black hole, and the size falls to the base, or from there to the least.
  *
  * Invariants: one probe is out at a time. A probe fails only when something smaller that left no
- * earlier has arrived: an outage shrinks nothing. A size above `bytes` is never used by data.
+ * earlier has arrived (a companion, a plain ping, sees to it): an outage shrinks nothing. A size above `bytes` is never used by data.
  */
 
 /** RFC 8899 §5.1.2: BASE_PLPMTU for UDP; fits the 1280 bytes of IPv6 with room for a tunnel. */
@@ -19,7 +19,6 @@ const MAX_PROBES = 3;
 const MAX_CONFIRMATIONS = 6;
 /** Failed confirmations that make the size in use doubtful. */
 const DOUBTFUL_CONFIRMATIONS = 2;
-const CONFIRM_MICROS = 1_000_000;
 /** A probe that is unanswered while nothing else is answered either is repeated this often. */
 const OUTAGE_MICROS = 1_000_000;
 /** PMTU_RAISE_TIMER */
@@ -29,17 +28,20 @@ const STEP_BYTES = 8;
 
 export type PathMtuState = "base" | "searching" | "complete" | "error";
 
-export interface PathMtuBounds {
+export interface PathMtuOptions {
   /** Never less, whatever the path does. */
   readonly leastBytes: number;
   /** What the operator allows. */
   readonly mostBytes: number;
+  /** Time between confirmations of the size in use, microseconds. */
+  readonly confirmMicros: number;
 }
 
 export class PathMtu {
   private readonly leastBytes: number;
   private readonly mostBytes: number;
   private readonly baseBytes: number;
+  private readonly periodMicros: number;
   /** The largest size that may still pass. */
   private ceilingBytes: number;
   /** The next search begins at the ceiling instead of halving. */
@@ -55,16 +57,19 @@ export class PathMtu {
   private searchMicros: number;
   /** When the youngest packet left of which is known that it arrived. */
   private aliveMicros = -Infinity;
+  /** A plain ping must leave with each probe. After an answer the first goes alone. */
+  needsCompanion = true;
   bytes: number;
   blackHoles = 0;
 
-  constructor({ leastBytes, mostBytes }: PathMtuBounds, nowMicros: number) {
+  constructor({ leastBytes, mostBytes, confirmMicros }: PathMtuOptions, nowMicros: number) {
     this.leastBytes = leastBytes;
     this.mostBytes = mostBytes;
+    this.periodMicros = confirmMicros;
     this.baseBytes = Math.min(BASE_BYTES, mostBytes);
     this.bytes = this.baseBytes;
     this.ceilingBytes = mostBytes;
-    this.confirmMicros = nowMicros + CONFIRM_MICROS;
+    this.confirmMicros = nowMicros + this.periodMicros;
     this.searchMicros = nowMicros;
   }
 
@@ -136,8 +141,9 @@ export class PathMtu {
     this.noteAlive(sentMicros);
     if (bytes !== this.probeBytes || sentMicros !== Math.round(this.probeMicros)) return;
     this.probeBytes = 0;
+    this.needsCompanion = false;
     this.isConfirmed = true;
-    this.confirmMicros = nowMicros + CONFIRM_MICROS;
+    this.confirmMicros = this.probeMicros + this.periodMicros;
     this.failedConfirmations = 0;
     if (bytes <= this.bytes) return;
     this.bytes = bytes;
@@ -148,10 +154,12 @@ export class PathMtu {
 
   private fail(nowMicros: number): void {
     const bytes = this.probeBytes;
+    const wentAlone = !this.needsCompanion;
     this.probeBytes = 0;
+    this.needsCompanion = true;
     const isConfirmation = bytes <= this.bytes;
     if (this.aliveMicros < Math.round(this.probeMicros)) {
-      this.waitOut(isConfirmation, nowMicros + OUTAGE_MICROS);
+      if (!wentAlone) this.waitOut(isConfirmation, nowMicros + OUTAGE_MICROS);
       return;
     }
     if (isConfirmation) this.failConfirmation(nowMicros);
@@ -180,7 +188,7 @@ export class PathMtu {
     if (++this.failedConfirmations < MAX_CONFIRMATIONS) return;
     this.failedConfirmations = 0;
     if (this.bytes === this.leastBytes) {
-      this.confirmMicros = nowMicros + CONFIRM_MICROS;
+      this.confirmMicros = nowMicros + this.periodMicros;
       return;
     }
     this.blackHoles++;

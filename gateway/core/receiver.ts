@@ -37,7 +37,7 @@ export class Receiver {
   private readonly decoder = new ErasureDecoder();
   private readonly meter = new LossMeter();
   private readonly streams: ReceiveStreams;
-  private readonly datagramBytes: number;
+  private datagramBytes: number;
   private rebuilt = 0;
   private readonly counters: Pick<Counters, "rebuiltHerePackets" | "messagesReceived">;
   private readonly messages: MessageHandler;
@@ -57,6 +57,11 @@ export class Receiver {
     this.messages = messages;
     this.streams = new ReceiveStreams(config, deliver);
     this.datagramBytes = config.datagramBytes;
+  }
+
+  /** Acks must fit the path too. */
+  fit(datagramBytes: number): void {
+    this.datagramBytes = datagramBytes;
   }
 
   /** When an ack must leave; Infinity for never. */

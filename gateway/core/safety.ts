@@ -223,6 +223,7 @@ export class Safety implements FlightObserver {
     if (!this.flight.isLive(id)) return;
     const segment = this.flight.segmentOf(id);
     if (segment >= this.markSegment || !this.flight.isOfLink(segment)) return;
+    if (this.flight.isInPieces(segment)) return;
     this.count(before, -1);
     this.count(after, 1);
   }
@@ -232,7 +233,7 @@ export class Safety implements FlightObserver {
   }
 
   private classOf(segment: number): number {
-    if (this.flight.isLost(segment)) return GONE;
+    if (this.flight.isLost(segment) || this.flight.isInPieces(segment)) return GONE;
     const id = this.flight.currentIdOf(segment);
     return id < this.leftEndId ? (this.classOfId[id & MASK] ?? 0) : GONE;
   }

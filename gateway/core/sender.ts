@@ -54,13 +54,14 @@ const ENDPOINT_MICROS = 5_000;
 const LEAST_IDLE_MICROS = 2_000;
 const MOST_IDLE_MICROS = 25_000;
 const MAX_PROBE_MICROS = 2_000_000;
+/** What two busy processes may add to the answer of a ping, microseconds. */
+const ANSWER_DELAY_MICROS = 25_000;
 /** Packets that may still be overtaken when the code's horizon is over. */
 const REORDER_PACKETS = 64;
 
 export class Sender {
   private readonly roundTrip = new RoundTrip();
   private readonly rate: RateControl;
-  private readonly config: TransportConfig;
   private readonly counters: Counters;
   private readonly streams: SendStreams;
   private readonly link: SendStream;
@@ -76,8 +77,12 @@ export class Sender {
   private readonly silence: Silence;
   private readonly queue: MessageQueue;
   private readonly messages: MessageHandler;
+  /** What the path takes at present. */
+  private datagramBytes: number;
   /** Of a data packet: what the code takes at most. */
-  private readonly frameBytes: number;
+  private frameBytes: number;
+  /** Ids below left before the path became narrower: their repairs may not have arrived. */
+  private cutEndId = 0;
   /** The last new data packet was a message. */
   private wasMessage = false;
   /** By number of layers: what `onCovered` was told. */
@@ -96,7 +101,6 @@ export class Sender {
     messages: MessageHandler,
     nowMicros: number,
   ) {
-    this.config = config;
     this.counters = counters;
     this.streams = new SendStreams(config);
     this.link = this.streams.link;
@@ -114,6 +118,7 @@ export class Sender {
     this.code = new CodeControl(config, this.encoder, this.safety, counters);
     this.reports = new LossReports(this.code, this.rate, counters, nowMicros);
     this.silence = new Silence(config.keepAliveMicros, nowMicros);
+    this.datagramBytes = config.datagramBytes;
     this.frameBytes = largestFrameBytes(config.datagramBytes, this.encoder);
     this.probeBaseMicros = nowMicros;
   }
@@ -145,7 +150,20 @@ export class Sender {
   /** The longest message that fits a datagram. */
   messageBytes(mode: MessageMode): number {
     if (mode === "protected") return this.frameBytes - MessageFrame.size;
-    return this.config.datagramBytes - SEALED_OVERHEAD_BYTES - BareHeader.size;
+    return this.datagramBytes - SEALED_OVERHEAD_BYTES - BareHeader.size;
+  }
+
+  /**
+   * The path takes other sizes now. Nothing becomes safe by repairs that were made for a wider path
+   * until the fate of the packets they protect is known.
+   */
+  fit(datagramBytes: number): void {
+    if (datagramBytes < this.datagramBytes) {
+      this.cutEndId = this.flight.nextId;
+      if (!this.flight.isEmpty) this.safety.hold();
+    }
+    this.datagramBytes = datagramBytes;
+    this.frameBytes = largestFrameBytes(datagramBytes, this.encoder);
   }
 
   /** False when the queue is full. */
@@ -195,9 +213,9 @@ export class Sender {
     const isIdle = !this.hasData;
     const repair = out.subarray(RepairHeader.size);
     const idleMicros = isIdle ? nowMicros : -Infinity;
-    let length = this.encoder.poll(repair, idleMicros);
+    let length = this.pollFitting(repair, idleMicros);
     if (length === 0 && this.code.noteDrained(nowMicros)) {
-      length = this.encoder.poll(repair, idleMicros);
+      length = this.pollFitting(repair, idleMicros);
     }
     if (length === 0) return 0;
     RepairHeader.encode(viewOf(out), 0, { kind: INNER.repair });
@@ -207,6 +225,15 @@ export class Sender {
     return RepairHeader.size + length;
   }
 
+  /** Repairs of packets that the path took before it became narrower would not arrive. */
+  private pollFitting(repair: Uint8Array, idleMicros: number): number {
+    const mostBytes = this.datagramBytes - SEALED_OVERHEAD_BYTES - RepairHeader.size;
+    let length = 0;
+    do length = this.encoder.poll(repair, idleMicros);
+    while (length > mostBytes);
+    return length;
+  }
+
   /** Waking later by so much costs nothing: nobody waits, and a burst makes up for it. */
   get lateMicros(): number {
     const isWaited = this.hurrying.wantedOffset > this.safeOffset;
@@ -214,12 +241,12 @@ export class Sender {
   }
 
   private get packetMicros(): number {
-    return (8e6 * this.config.datagramBytes) / this.rate.bitsPerSecond;
+    return (8e6 * this.datagramBytes) / this.rate.bitsPerSecond;
   }
 
   private pollCopy(out: Uint8Array): number {
     const id = this.copies.next();
-    if (id < 0) return 0;
+    if (id < 0 || this.flight.pieceOf(this.flight.segmentOf(id)) > this.pieceBytes) return 0;
     this.safety.noteCopySent(id);
     this.counters.repairPacketsSent++;
     return this.writeData(out, id);
@@ -228,7 +255,7 @@ export class Sender {
   private pollLost(out: Uint8Array, nowMicros: number): number {
     const segment = this.flight.nextLost();
     if (segment < 0 || !this.flight.hasRoom) return 0;
-    const id = this.flight.resend(segment, nowMicros);
+    const id = this.flight.resend(segment, this.pieceBytes, nowMicros);
     this.counters.retransmittedPackets++;
     this.hurrying.noteResent();
     return this.protect(out, id, nowMicros);
@@ -260,6 +287,7 @@ export class Sender {
 
   private pollMessage(out: Uint8Array, nowMicros: number): number {
     const { queue } = this;
+    this.dropLongMessages();
     if (!this.canPollMessage) return 0;
     this.wasMessage = true;
     this.counters.messagesSent++;
@@ -278,6 +306,14 @@ export class Sender {
     this.encode(out, id, DataHeader.size + MessageFrame.size + length, nowMicros);
     this.messages.onMessageSent(id, token);
     return DataHeader.size + MessageFrame.size + length;
+  }
+
+  /** They were queued when the path was wider. */
+  private dropLongMessages(): void {
+    const { queue } = this;
+    for (; !queue.isEmpty && queue.length > this.messageBytes(queue.mode); queue.drop()) {
+      this.counters.messagesRefused++;
+    }
   }
 
   private get canPollMessage(): boolean {
@@ -332,7 +368,7 @@ export class Sender {
     const segment = flight.segmentOf(id);
     const stream = flight.streamOf(segment);
     const offset = flight.offsetOf(segment);
-    const length = flight.lengthOf(segment);
+    const length = flight.pieceOf(segment);
     const frame = { type: FRAME.stream, stream, offset };
     StreamFrame.encode(viewOf(out), this.writeHeader(out, id), frame);
     this.streams.of(stream).ring.read(offset, length, out, DATA_OVERHEAD_BYTES);
@@ -406,15 +442,29 @@ export class Sender {
     return true;
   }
 
-  /** A ping of ours was answered after so long. */
-  handlePong(roundTripMicros: number, nowMicros: number): void {
+  /**
+   * A ping of ours was answered after so long. `isSign`: packets as long as ours arrive as well, as
+   * far as anybody knows.
+   */
+  handlePong(roundTripMicros: number, { isSign }: { isSign: boolean }, nowMicros: number): void {
     this.sampleRoundTrip(roundTripMicros, nowMicros);
-    this.noteHeard(nowMicros);
+    if (isSign) this.noteHeard(nowMicros);
   }
 
   private noteHeard(nowMicros: number): void {
     this.silence.noteHeard(nowMicros);
-    this.safety.release();
+    if (this.flight.settledId >= this.cutEndId) this.safety.release();
+  }
+
+  /** By when a ping that arrived is answered, almost always. */
+  get answerMicros(): number {
+    const { smoothedMicros, variationMicros } = this.roundTrip;
+    return smoothedMicros + 4 * variationMicros + ANSWER_DELAY_MICROS;
+  }
+
+  /** When the youngest packet left of which is known that it arrived; −Infinity for none. */
+  get echoedMicros(): number {
+    return this.lastEchoId < 0 ? -Infinity : this.flight.sentMicros(this.lastEchoId);
   }
 
   /** From when on the peer must be asked whether it is there. */

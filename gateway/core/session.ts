@@ -3,15 +3,25 @@
  *
  * The session is dead when nothing authentic arrived for `deadAfterMicros`. Pings make sure that
  * something does: one leaves every `keepAliveMicros`, and many once a sign of life is overdue
- * (`silence.ts`). The first leaves at once: it confirms the keys.
+ * (`silence.ts`). The first leaves at once: it confirms the keys. Padded pings find out how long
+ * datagrams may be (`path-mtu.ts`), and everything that leaves is made to fit.
  */
 import { SmfsError } from "../../lib/errors.ts";
 import { viewOf } from "../../lib/codec.ts";
-import { MAX_DATAGRAM_BYTES, type TransportConfig } from "./config.ts";
+import { MAX_DATAGRAM_BYTES, MIN_DATAGRAM_BYTES, type TransportConfig } from "./config.ts";
 import type { Counters } from "./counters.ts";
 import { KeyUpdate } from "./key-update.ts";
 import type { MessageHandler } from "./messages.ts";
-import { Ack, Close, Echo, INNER, StreamCredit, type StreamCreditFields } from "./packets.ts";
+import {
+  Ack,
+  Close,
+  Echo,
+  INNER,
+  SEALED_OVERHEAD_BYTES,
+  StreamCredit,
+  type StreamCreditFields,
+} from "./packets.ts";
+import { PathMtu } from "./path-mtu.ts";
 import { Receiver } from "./receiver.ts";
 import type { SealedChannel } from "./sealed.ts";
 import { Sender } from "./sender.ts";
@@ -32,6 +42,10 @@ export class Session {
   private lastReceivedMicros: number;
   /** Time in the ping to be answered, or −1. */
   private pongMicros = -1;
+  /** Of the padded ping to be answered: its time, or −1, and the length of its datagram. */
+  private probePongMicros = -1;
+  private probePongBytes = 0;
+  readonly pathMtu: PathMtu;
   private closeStep: "open" | "closing" | "closed" = "open";
 
   constructor(
@@ -49,6 +63,15 @@ export class Session {
     this.sender = new Sender(config, counters, messages, nowMicros);
     this.receiver = new Receiver(config, counters, deliver, messages);
     this.lastReceivedMicros = nowMicros;
+    const { datagramBytes: mostBytes, keepAliveMicros: confirmMicros } = config;
+    const bounds = { leastBytes: MIN_DATAGRAM_BYTES, mostBytes, confirmMicros };
+    this.pathMtu = new PathMtu(bounds, nowMicros);
+    this.fit();
+  }
+
+  private fit(): void {
+    this.sender.fit(this.pathMtu.bytes);
+    this.receiver.fit(this.pathMtu.bytes);
   }
 
   /** The session's id at the peer. */
@@ -115,14 +138,28 @@ export class Session {
 
   private handlePing(inner: Uint8Array): void {
     const { sentMicros, settledId } = Echo.decode(viewOf(inner), 0);
-    this.pongMicros = sentMicros;
     this.receiver.handleSettled(settledId);
+    if (inner.length === Echo.size) {
+      this.pongMicros = sentMicros;
+      return;
+    }
+    this.probePongMicros = sentMicros;
+    this.probePongBytes = inner.length + SEALED_OVERHEAD_BYTES;
   }
 
   private handlePong(inner: Uint8Array, nowMicros: number): void {
-    const { sentMicros } = Echo.decode(viewOf(inner), 0);
-    if (sentMicros > nowMicros) throw new SmfsError("DAMAGED", "a pong from the future");
-    this.sender.handlePong(nowMicros - sentMicros, nowMicros);
+    const { bytes, sentMicros } = Echo.decode(viewOf(inner), 0);
+    if (sentMicros > Math.round(nowMicros)) {
+      throw new SmfsError("DAMAGED", "a pong from the future");
+    }
+    const { pathMtu } = this;
+    const before = pathMtu.bytes;
+    if (bytes > SEALED_OVERHEAD_BYTES + Echo.size) {
+      pathMtu.noteAnswer(bytes, sentMicros, nowMicros);
+    } else pathMtu.noteAlive(sentMicros);
+    const isSign = !pathMtu.isDoubtful;
+    this.sender.handlePong(Math.max(0, nowMicros - sentMicros), { isSign }, nowMicros);
+    if (pathMtu.bytes !== before) this.fit();
   }
 
   /** Writes the next datagram; its length, or 0 when none may leave now. */
@@ -137,11 +174,18 @@ export class Session {
     const { plain } = this;
     if (this.closeStep !== "open") return this.pollClose();
     if (this.receiver.ackDueMicros <= nowMicros) return this.receiver.writeAck(plain, nowMicros);
+    if (this.probePongMicros >= 0) {
+      const sentMicros = this.probePongMicros;
+      this.probePongMicros = -1;
+      return this.writeEcho(INNER.pong, sentMicros, this.probePongBytes);
+    }
     if (this.pongMicros >= 0) {
       const sentMicros = this.pongMicros;
       this.pongMicros = -1;
       return this.writeEcho(INNER.pong, sentMicros);
     }
+    const probeBytes = this.pollProbe(nowMicros);
+    if (probeBytes > 0) return probeBytes;
     const keyBytes = this.keyUpdate.poll(plain, nowMicros);
     if (keyBytes > 0) return keyBytes;
     const length = this.sender.poll(plain, nowMicros);
@@ -158,9 +202,32 @@ export class Session {
     return Close.size;
   }
 
-  private writeEcho(kind: number, sentMicros: number): number {
+  /** The system refused a datagram of so many bytes: EMSGSIZE. */
+  noteTooLong(bytes: number, nowMicros: number): void {
+    const before = this.pathMtu.bytes;
+    this.pathMtu.noteTooLong(bytes, nowMicros);
+    if (this.pathMtu.bytes !== before) this.fit();
+  }
+
+  /** A probe stands for the keep-alive, unless a plain ping must show what it can not. */
+  private pollProbe(nowMicros: number): number {
+    const { pathMtu, sender } = this;
+    const before = pathMtu.bytes;
+    if (sender.doubtMicros <= nowMicros) pathMtu.suspect(nowMicros);
+    pathMtu.noteAlive(sender.echoedMicros);
+    const bytes = pathMtu.poll(nowMicros, sender.answerMicros);
+    if (pathMtu.bytes !== before) this.fit();
+    if (bytes === 0) return 0;
+    this.lastPingMicros = pathMtu.needsCompanion ? -Infinity : nowMicros;
+    const length = bytes - SEALED_OVERHEAD_BYTES;
+    this.plain.fill(0, Echo.size, length);
+    this.writeEcho(INNER.ping, Math.round(nowMicros));
+    return length;
+  }
+
+  private writeEcho(kind: number, sentMicros: number, bytes = 0): number {
     const settledId = kind === INNER.ping ? this.sender.settledId : 0;
-    Echo.encode(viewOf(this.plain), 0, { kind, settledId, sentMicros });
+    Echo.encode(viewOf(this.plain), 0, { kind, bytes, settledId, sentMicros });
     return Echo.size;
   }
 
@@ -202,7 +269,8 @@ export class Session {
   nextTimeoutMicros(): number {
     return Math.min(
       this.receiver.ackDueMicros,
-      this.pongMicros >= 0 ? 0 : Infinity,
+      this.pongMicros >= 0 || this.probePongMicros >= 0 ? 0 : Infinity,
+      this.pathMtu.nextTimeoutMicros(this.sender.answerMicros),
       this.pingMicros,
       this.deadMicros,
       this.sender.nextTimeoutMicros(),

@@ -80,7 +80,9 @@ describe("arrivals and flight", () => {
         for (let step = 0; step < 600; step++) {
           const lost = flight.nextLost();
           const id =
-            lost >= 0 ? flight.resend(lost, step) : flight.sendNew(0, 10 * sent++, 10, step);
+            lost >= 0
+              ? flight.resend(lost, Infinity, step)
+              : flight.sendNew(0, 10 * sent++, 10, step);
           if (prng.chance(loss)) continue;
           arrivals.settle(flight.settledId);
           if (arrivals.check(id) === "new") arrivals.mark(id);

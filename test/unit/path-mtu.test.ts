@@ -18,7 +18,7 @@ class Path {
 
   constructor(limitBytes: number, mostBytes = 1400) {
     this.limitBytes = limitBytes;
-    this.mtu = new PathMtu({ leastBytes: LEAST, mostBytes }, this.nowMicros);
+    this.mtu = new PathMtu({ leastBytes: LEAST, mostBytes, confirmMicros: SECOND }, this.nowMicros);
   }
 
   run(micros: number): void {
@@ -33,7 +33,7 @@ class Path {
       if (bytes > 0) {
         const isLost = this.isLost(this.probes.length);
         this.probes.push({ bytes, atMicros: this.nowMicros });
-        if (!this.isDown) this.mtu.noteAlive(this.nowMicros);
+        if (!this.isDown && this.mtu.needsCompanion) this.mtu.noteAlive(this.nowMicros);
         if (bytes <= this.limitBytes && !this.isDown && !isLost) {
           answer = { bytes, sentMicros: this.nowMicros, atMicros: this.nowMicros + ROUND_TRIP };
         }
@@ -117,7 +117,7 @@ describe("the size in use", () => {
     path.run(0.5 * SECOND);
     path.limitBytes = 1250;
     path.mtu.suspect(path.nowMicros);
-    path.run(2 * TIMEOUT + 10);
+    path.run(3 * TIMEOUT + 10);
     expect(path.mtu.isDoubtful).toBe(true);
     path.run(4 * TIMEOUT + 10);
     expect(path.mtu.bytes).toBe(BASE_BYTES);
@@ -140,7 +140,7 @@ describe("the size in use", () => {
     const path = new Path(9000);
     path.run(0.9 * SECOND);
     const { length } = path.probes;
-    path.isLost = (probe) => probe < length + 6;
+    path.isLost = (probe) => probe >= length && probe < length + 7;
     path.run(SECOND);
     expect(path.mtu).toMatchObject({ bytes: 1400, blackHoles: 1, state: "complete" });
   });
