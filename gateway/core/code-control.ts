@@ -138,7 +138,12 @@ export class CodeControl {
       },
       nowMicros,
     );
-    if (wish !== null) this.wish = wish;
+    if (wish !== null) this.change(wish);
+  }
+
+  /** `code` is used as soon as a change is possible. */
+  change(code: CodeParameters): void {
+    this.wish = code;
   }
 
   /** The encoder has nothing to give now. True when a change of code made repairs due. */
