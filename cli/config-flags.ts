@@ -51,7 +51,7 @@ export interface Merged {
   readonly flagOf: ReadonlyMap<string, string>;
 }
 
-/** The arguments and flags win over the file; `--listen` and `--peer` replace each other's key. */
+/** The arguments and flags win over the file; `--listen` and `--peer` replace each other's key, `--key-file` other kinds. */
 export function mergeFlags(
   file: TomlTable,
   flags: FlagValues,
@@ -88,6 +88,10 @@ function dropReplaced(document: TomlTable, flags: FlagValues): void {
   if (!isTable(mirror)) return;
   if (flags.listen !== undefined) delete mirror["peer"];
   if (flags.peer !== undefined) delete mirror["listen"];
+  if (flags.keyFile !== undefined) {
+    delete mirror["private_key_file"];
+    delete mirror["public_key"];
+  }
 }
 
 /** null when the file has something else there, which the check will say. */

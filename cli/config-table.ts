@@ -3,6 +3,7 @@
  * is for. `config.ts` reads files by it and docs/CONFIG.md is made from it (`npm test` compares).
  */
 import { z } from "zod";
+import { publicKey, publicKeyForm } from "./config-keys.ts";
 import { MAX_DATAGRAM_BYTES, MIN_DATAGRAM_BYTES } from "../gateway/core/config.ts";
 import type { CodeParameters } from "../gateway/core/code.ts";
 import { checkParameters } from "../gateway/core/parameters.ts";
@@ -211,7 +212,13 @@ export const MOUNT = {
 export const MIRROR = {
   listen: optional(address, addressForm, "wait here for the other site (this or peer)"),
   peer: optional(address, addressForm, "connect to the other site (this or listen)"),
-  key_file: optional(path, pathForm, "file with the key that both sites share; needed in [mirror]"),
+  key_file: optional(
+    path,
+    pathForm,
+    "file with the key that both sites share (this, or private_key_file and public_key)",
+  ),
+  private_key_file: optional(path, pathForm, "file with this site's own key (smfs genkey)"),
+  public_key: optional(publicKey, publicKeyForm, "the other site's (smfs pubkey, run there)"),
   rate: withDefault(
     rate("10kbit", "400gbit"),
     rateForm,
@@ -343,7 +350,9 @@ export const GATEWAY = {
 export const PEER = {
   listen: optional(address, addressForm, "wait here for the peer (this or peer)"),
   peer: optional(address, addressForm, "call the peer (this or listen)"),
-  key_file: optional(path, pathForm, "file with the key that both sides share; needed"),
+  key_file: MIRROR.key_file,
+  private_key_file: MIRROR.private_key_file,
+  public_key: MIRROR.public_key,
   prefixes: withDefault(
     prefixes,
     prefixForm,

@@ -10,10 +10,12 @@ import { parse, TomlError, type TomlTable } from "smol-toml";
 import { z } from "zod";
 import type { AdaptationBounds } from "../gateway/core/adaptation.ts";
 import type { CodeParameters } from "../gateway/core/code.ts";
+import type { KeySource } from "../gateway/udp/keys.ts";
 import { messageOf, SmfsError } from "../lib/errors.ts";
 import type { SyncLevel } from "../logfs/core/vfs.ts";
 import type { OnUnreachable } from "../mirror/core/commit.ts";
 import { ConfigSource, type FlagValues, mergeFlags, type Problem } from "./config-flags.ts";
+import { keyProblem, keySourceOf } from "./config-keys.ts";
 import { describeIssue } from "./config-messages.ts";
 import { LOG, MIRROR, MOUNT, STATUS, STORE } from "./config-table.ts";
 
@@ -60,7 +62,7 @@ export interface MirrorConfig {
   /** host:port; exactly one of `listen` and `peer` is not null. */
   readonly listen: string | null;
   readonly peer: string | null;
-  readonly keyFile: string;
+  readonly key: KeySource;
   readonly rateBitsPerSecond: number;
   readonly targetRisk: number;
   readonly code: CodeParameters;
@@ -157,12 +159,8 @@ function contradictions({ store, mirror, status }: Document, source: ConfigSourc
     const ends = [mirror.listen, mirror.peer].filter((end) => end !== undefined).length;
     if (ends === 0) add(["mirror"], 'write peer = "host:port" at one site and listen at the other');
     if (ends === 2) add(["mirror", "peer"], "there is listen as well: keep one of the two");
-    if (mirror.key_file === undefined) {
-      add(
-        ["mirror"],
-        'key_file is missing: write key_file = "/etc/smfs/key" (smfs genkey makes one)',
-      );
-    }
+    const wrong = keyProblem(mirror);
+    if (wrong !== null) add(["mirror"], wrong);
   }
   if (status.listen !== undefined && !status.allow_remote && !isLoopback(status.listen)) {
     add(
@@ -219,7 +217,7 @@ function plainMirror(mirror: NonNullable<Document["mirror"]>): MirrorConfig {
   return {
     listen: mirror.listen ?? null,
     peer: mirror.peer ?? null,
-    keyFile: mirror.key_file ?? "",
+    key: keySourceOf(mirror),
     rateBitsPerSecond: mirror.rate,
     targetRisk: mirror.target_risk,
     code: mirror.code,

@@ -7,6 +7,7 @@ import { VERSION } from "./version.ts";
 const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   demo: async () => (await import("./demo/command.ts")).demoCommand(),
   genkey: async () => (await import("./mkfs.ts")).genkeyCommand(),
+  pubkey: async () => (await import("./mkfs.ts")).pubkeyCommand(),
   mkfs: async () => (await import("./mkfs.ts")).mkfsCommand(),
   mount: async () => (await import("./mount.ts")).mountCommand(),
   umount: async () => (await import("./mount.ts")).umountCommand(),

@@ -1,11 +1,11 @@
-/** `smfs mkfs` makes a store; `smfs genkey` the key that two sites share. */
+/** `smfs mkfs` makes a store; `smfs genkey` and `smfs pubkey` the keys that sites know each other by. */
 import { randomBytes } from "node:crypto";
-import { existsSync, statfsSync } from "node:fs";
+import { existsSync, readFileSync, statfsSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { Command } from "commander";
 import { SmfsError } from "../lib/errors.ts";
 import { parseSize } from "../lib/units.ts";
-import { generateKey } from "../gateway/udp/keys.ts";
+import { generateKey, publicKeyOf } from "../gateway/udp/keys.ts";
 import { initialise } from "../logfs/core/fs/inodes.ts";
 import { formatVolume } from "../logfs/core/fs/volume-open.ts";
 import { EPOCH_REASON } from "../logfs/core/log/epoch.ts";
@@ -31,9 +31,28 @@ export function mkfsCommand(): Command {
     .action(mkfs);
 }
 
+const STDIN = 0;
+
+const KEY_EPILOGUE = `
+Example, with a key of its own at each site:
+  (umask 077; smfs genkey > /etc/smfs/private)
+  smfs pubkey < /etc/smfs/private   # public_key in the other site's configuration`;
+
+export function pubkeyCommand(): Command {
+  return new Command("pubkey")
+    .description("read a private key from standard input, print its public key")
+    .addHelpText("after", KEY_EPILOGUE)
+    .action(() => {
+      process.stdout.write(`${publicKeyOf(readFileSync(STDIN, "latin1"))}\n`);
+    });
+}
+
 export function genkeyCommand(): Command {
   return new Command("genkey")
-    .description("print a new key for a pair of sites; keep it in a file of mode 0600 at both")
+    .description(
+      "print a new key: for key_file, the same at both sites, or for one private_key_file",
+    )
+    .addHelpText("after", KEY_EPILOGUE)
     .action(() => {
       process.stdout.write(`${generateKey()}\n`);
     });

@@ -7,6 +7,7 @@ import type { TomlTable } from "smol-toml";
 import { z } from "zod";
 import type { GatewayConfig, PeerConfig } from "../../gateway/appliance/config.ts";
 import { ConfigSource, type Problem } from "../config-flags.ts";
+import { keyProblem, keySourceOf } from "../config-keys.ts";
 import { describeIssue } from "../config-messages.ts";
 import { boundsOf, failure, isLoopback, parseToml, readText, section } from "../config.ts";
 import { GATEWAY, LOG, PEER, PEER_SECTION, STATUS } from "../config-table.ts";
@@ -113,10 +114,8 @@ function peerProblems(name: string, peer: PeerSection, source: ConfigSource): Pr
     const message = 'write peer = "host:port" at one side and listen = "host:port" at the other';
     problems.push(source.problem([name], message));
   }
-  if (peer.key_file === undefined) {
-    const message = 'key_file is missing: write key_file = "/etc/smfs/key" (smfs genkey makes one)';
-    problems.push(source.problem([name], message));
-  }
+  const wrong = keyProblem(peer);
+  if (wrong !== null) problems.push(source.problem([name], wrong));
   if (peer.prefixes.length === 0) {
     const message = 'prefixes is missing: write those of its site, such as ["10.2.0.0/16"]';
     problems.push(source.problem([name], message));
@@ -147,7 +146,7 @@ function plainPeer(name: string, peer: PeerSection): PeerConfig {
     name,
     listen: peer.listen ?? null,
     peer: peer.peer ?? null,
-    keyFile: peer.key_file ?? "",
+    key: keySourceOf(peer),
     prefixes: peer.prefixes,
     rateBitsPerSecond: peer.rate,
     targetRisk: peer.target_risk,

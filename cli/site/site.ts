@@ -15,7 +15,7 @@ import type { Vfs } from "../../logfs/core/vfs.ts";
 import { StoreRegistry } from "../../logfs/log/registry.ts";
 import { openLink, type UdpLink } from "../../gateway/udp/endpoint.ts";
 import { resolveAddress } from "../../gateway/udp/address.ts";
-import { readKeyFile } from "../../gateway/udp/keys.ts";
+import { readKeys } from "../../gateway/udp/keys.ts";
 import { systemTime } from "../../sys/time.ts";
 import type { SiteStatus } from "../../web/status-types.ts";
 import { createStatusServer, type StatusServer } from "../../web/serve.ts";
@@ -308,12 +308,12 @@ function linkOptions(
   handler: Parameters<typeof openLink>[0]["handler"],
   logger: Logger,
 ): Parameters<typeof openLink>[0] {
-  const { listen, peer, keyFile, rateBitsPerSecond, targetRisk, code, adapt, datagramBytes } =
+  const { listen, peer, key, rateBitsPerSecond, targetRisk, code, adapt, datagramBytes } =
     mirror;
   return {
     ...(listen === null ? {} : { listen }),
     ...(peer === null ? {} : { peer }),
-    key: readKeyFile(keyFile),
+    key: readKeys(key),
     config: { rateBitsPerSecond, targetRisk, code, adapt, datagramBytes },
     handler,
     logger,

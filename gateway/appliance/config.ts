@@ -1,6 +1,7 @@
 /** What a gateway is configured with, checked, in plain numbers; `cli/gateway-config.ts` reads it. */
 import type { AdaptationBounds } from "../core/adaptation.ts";
 import type { CodeParameters } from "../core/code.ts";
+import type { KeySource } from "../udp/keys.ts";
 import type { GatewayMode } from "./settings.ts";
 
 export interface PeerConfig {
@@ -8,7 +9,7 @@ export interface PeerConfig {
   /** host:port; exactly one of `listen` and `peer` is not null. */
   readonly listen: string | null;
   readonly peer: string | null;
-  readonly keyFile: string;
+  readonly key: KeySource;
   readonly prefixes: readonly string[];
   readonly rateBitsPerSecond: number;
   readonly targetRisk: number;

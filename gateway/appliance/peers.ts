@@ -7,7 +7,7 @@ import { SmfsError } from "../../lib/errors.ts";
 import { encodeSockaddr } from "../../sys/sockaddr.ts";
 import { UdpSocket } from "../../sys/udp-socket.ts";
 import { type Address, resolveAddress } from "../udp/address.ts";
-import { readKeyFile } from "../udp/keys.ts";
+import { isSameKey, readKeys } from "../udp/keys.ts";
 import type { PeerConfig } from "./config.ts";
 import { type GatewayMode, MAX_PEERS, type PeerSettings } from "./settings.ts";
 
@@ -98,7 +98,7 @@ function isSameSession(before: PeerConfig, now: PeerConfig, mode: GatewayMode): 
   return (
     before.listen === now.listen &&
     before.peer === now.peer &&
-    before.keyFile === now.keyFile &&
+    isSameKey(before.key, now.key) &&
     before.datagramBytes === now.datagramBytes &&
     before.rateBitsPerSecond === now.rateBitsPerSecond &&
     before.targetRisk === now.targetRisk &&
@@ -112,7 +112,7 @@ async function openPeer(
   place: number,
   there: UdpSocket | null,
 ): Promise<OpenPeer> {
-  const key = readKeyFile(config.keyFile);
+  const key = readKeys(config.key);
   const remote = config.peer === null ? null : await resolveAddress(config.peer);
   const local = config.listen === null ? anyAddress(remote) : await resolveAddress(config.listen);
   // `probe`: the MTU that the transparent mode sets on routes is not for our own datagrams.

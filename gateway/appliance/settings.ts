@@ -3,6 +3,7 @@
  * Whatever can fail (names, files, sockets, devices) has been done by the thread that sends them.
  */
 import type { TransportConfig } from "../core/config.ts";
+import type { Credentials } from "../core/credentials.ts";
 
 export type GatewayMode = "tunnel" | "transparent";
 
@@ -15,8 +16,7 @@ export interface PeerSettings {
   readonly localPort: number;
   /** Kernel's sockaddr of the peer when this side calls; null: it is called. */
   readonly remote: Uint8Array | null;
-  /** Pre-shared key, 32 bytes. */
-  readonly key: Uint8Array;
+  readonly key: Credentials;
   /** Of the peer's site: "10.2.0.0/16". */
   readonly prefixes: readonly string[];
   readonly transport: Partial<TransportConfig>;

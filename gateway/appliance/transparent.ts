@@ -13,7 +13,9 @@ import { Receiver } from "../../sys/datagrams.ts";
 import { systemTime } from "../../sys/time.ts";
 import { directionOf } from "../../sys/packet-socket.ts";
 import type { LossEstimate } from "../core/code.ts";
+import type { Credentials } from "../core/credentials.ts";
 import { makeSendable } from "../core/fingerprint.ts";
+import { handshakeSecrets } from "../core/handshake.ts";
 import { transportChecksum, transportChecksumAt } from "../core/ip-checksum.ts";
 import { IpPacket, PROTOCOL } from "../core/ip.ts";
 import type { MessageInfo } from "../core/messages.ts";
@@ -150,8 +152,10 @@ function lengthOf(bytes: Uint8Array): number {
 }
 
 /** What the two sides share, besides the datagrams' keys, to name packets by. */
-function fingerprintSecret(key: Uint8Array): Uint8Array {
-  return transportCrypto().hkdf(key, EMPTY, latin1("smfs packet fingerprint 1"), SECRET_BYTES);
+function fingerprintSecret(key: Credentials): Uint8Array {
+  const crypto = transportCrypto();
+  const { shared } = handshakeSecrets(crypto, key);
+  return crypto.hkdf(shared, EMPTY, latin1("smfs packet fingerprint 1"), SECRET_BYTES);
 }
 
 class TransparentPeer implements PeerTraffic {

@@ -41,6 +41,8 @@ function problems(run: () => unknown): { code: string; lines: string[] } {
   throw new Error("nothing was refused");
 }
 
+/** Any 32 bytes. */
+const PUBLIC_KEY = Buffer.alloc(32, 9).toString("base64");
 const STORE_ONLY = '[store]\npath = "/srv/home"\n';
 
 describe("values", () => {
@@ -95,7 +97,7 @@ describe("values", () => {
     expect(config.mirror).toEqual({
       listen: null,
       peer: "192.0.2.7:7000",
-      keyFile: "/etc/smfs/key",
+      key: { kind: "shared", file: "/etc/smfs/key" },
       rateBitsPerSecond: 100e6,
       targetRisk: 1e-9,
       code: { kind: "layered", r: 4, interleave: [1, 20] },
@@ -145,6 +147,13 @@ rate = "1gbit"
     [`${STORE_ONLY}[mirror]\nkey_file = "k"`, /:3: \[mirror\]: write peer = /],
     [`${STORE_ONLY}[mirror]\npeer = "a:1"\nlisten = "b:2"\nkey_file = "k"`, /keep one of the two/],
     [`${STORE_ONLY}[mirror]\npeer = "a:1"`, /key_file is missing/],
+    [`${STORE_ONLY}[mirror]\npeer = "a:1"\npublic_key = "k"`, /44 characters that smfs pubkey/],
+    [
+      `${STORE_ONLY}[mirror]\npeer = "a:1"\npublic_key = "${PUBLIC_KEY}"`,
+      /private_key_file is missing/,
+    ],
+    [`${STORE_ONLY}[mirror]\npeer = "a:1"\nprivate_key_file = "k"`, /public_key is missing/],
+    [`${STORE_ONLY}[mirror]\npeer = "a:1"\nkey_file = "k"\nprivate_key_file = "p"`, /but not both/],
     [`${STORE_ONLY}[mirror]\npeer = "somewhere"`, /an address and a port such as/],
     [`${STORE_ONLY}[mirror]\npeer = "a:99999"`, /an address and a port such as/],
     [`${STORE_ONLY}[mirror]\ntarget_risk = 1`, /a probability between 0 and 1/],
