@@ -93,6 +93,14 @@ class Life {
     this.changes = this.counters.codeChanges;
   }
 
+  /** The code changes as soon as it can, and what is partial leaves. */
+  change(code: CodeParameters): void {
+    this.control.change(code);
+    this.control.noteDrained(this.nowMicros);
+    this.drain();
+    this.noteLeft();
+  }
+
   private take(id: number): void {
     this.had.add(id);
     this.decoder.handleData(id, this.packet);
@@ -177,4 +185,19 @@ describe("what was claimed when the sender died can be had, though the code chan
     expect(ahead).toBeGreaterThan(0.2);
     expect(share).toBeLessThanOrEqual(limit + 3 * Math.sqrt(limit / lives));
   });
+});
+
+it("packets of a weak code are not judged by the strong one that follows", () => {
+  const weak: CodeParameters = { kind: "layered", r: 20, interleave: [1] };
+  const strong: CodeParameters = { kind: "layered", r: 2, interleave: [1, 2, 4, 8] };
+  const lives = 300;
+  const targetRisk = 0.01;
+  let broken = 0;
+  for (let seed = 1; seed <= lives; seed++) {
+    const life = new Life({ seed, targetRisk, codes: [weak], loss: 0.04 });
+    for (let n = 0; n < 20; n++) life.step();
+    life.change(strong);
+    if (!life.claim().isKept) broken++;
+  }
+  expect(broken / lives).toBeLessThanOrEqual(targetRisk + 3 * Math.sqrt(targetRisk / lives));
 });
