@@ -165,9 +165,10 @@ function dropping(socket: TransportSocket, share: number): LinkSocket {
       return socket.isBlocked;
     },
     listen: (handle, onBatchEnd) =>
-      socket.listen((datagram, source) => {
-        if (!prng.chance(share)) handle(datagram, source);
-      }, onBatchEnd),
+      socket.listen(
+        (datagram, source) => (prng.chance(share) ? "unknown" : handle(datagram, source)),
+        onBatchEnd,
+      ),
     send: (datagram, to) => socket.send(datagram, to),
     flush: () => socket.flush(),
     close: () => socket.close(),

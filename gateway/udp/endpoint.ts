@@ -11,7 +11,8 @@ import type { Logger } from "../../lib/ports.ts";
 import type { Peer } from "../../sys/datagram-socket.ts";
 import { systemTime } from "../../sys/time.ts";
 import { SmfsError } from "../../lib/errors.ts";
-import { Association } from "../core/association.ts";
+import type { Answers } from "../core/answers.ts";
+import { Association, type Verdict } from "../core/association.ts";
 import { MAX_DATAGRAM_BYTES, type TransportConfig } from "../core/config.ts";
 import type { Credentials } from "../core/credentials.ts";
 import type { Link, LinkHandler, LinkStatistics } from "../core/link.ts";
@@ -26,6 +27,8 @@ export interface UdpLinkOptions {
   /** host:port to call. */
   readonly peer?: string;
   readonly key: Credentials;
+  /** Of the socket, when other links are on it. */
+  readonly answers?: Answers;
   readonly config?: Partial<TransportConfig>;
   readonly handler: LinkHandler;
   /** Whoever sends or wants messages. */
@@ -76,6 +79,7 @@ export class UdpLink implements Link {
         wallOffsetMicros: systemTime.wallMicros() - nowMicros,
         crypto: transportCrypto(),
         handler: this.named(options.handler),
+        ...(options.answers === undefined ? {} : { answers: options.answers }),
         ...(options.messages === undefined ? {} : { messages: options.messages }),
         key,
         config,
@@ -172,16 +176,22 @@ export class UdpLink implements Link {
     this.socket.close();
   }
 
-  private handleDatagram(datagram: Uint8Array, source: Peer): void {
-    if (this.isClosed) return;
+  /** As `Association.claims`. */
+  claims(datagram: Uint8Array): boolean {
+    return this.association.claims(datagram);
+  }
+
+  private handleDatagram(datagram: Uint8Array, source: Peer): Verdict {
+    if (this.isClosed) return "unknown";
     this.source = source;
     const verdict = this.association.handleDatagram(datagram, systemTime.nowMicros());
     this.source = null;
     // The handler may have closed the link.
-    if (this.isClosed) return;
+    if (this.isClosed) return verdict;
     const length = this.association.pollReply(this.buffer);
     if (length > 0) this.socket.send(this.buffer.subarray(0, length), source);
     if (verdict === "authentic") this.learn(source);
+    return verdict;
   }
 
   private learn(source: Peer): void {

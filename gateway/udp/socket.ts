@@ -12,6 +12,7 @@ import {
   type Peer,
   widenBuffers,
 } from "../../sys/datagram-socket.ts";
+import type { Verdict } from "../core/association.ts";
 import { MAX_DATAGRAM_BYTES } from "../core/config.ts";
 import { type Address, formatAddress } from "./address.ts";
 
@@ -25,7 +26,7 @@ export interface SocketStatistics {
   readonly batches: number;
 }
 
-type OnDatagram = (datagram: Uint8Array, from: Peer) => void;
+type OnDatagram = (datagram: Uint8Array, from: Peer) => Verdict;
 
 /** What a link needs of a socket; benchmarks put a lossy one in between. */
 export interface LinkSocket extends Datagrams {
@@ -42,7 +43,7 @@ export class TransportSocket implements LinkSocket {
   private readonly datagrams: DatagramSocket;
   private readonly logger: Logger;
   private readonly isConnected: boolean;
-  private onDatagram: OnDatagram = () => {};
+  private onDatagram: OnDatagram = () => "unknown";
   private onBatchEnd = (): void => {};
 
   private constructor(socket: Socket, isConnected: boolean, logger: Logger) {
