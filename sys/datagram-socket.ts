@@ -13,7 +13,7 @@ import { SmfsError } from "../lib/errors.ts";
 import { Receiver, Sender } from "./datagrams.ts";
 import { SystemError } from "./libc.ts";
 import { decodeSockaddr } from "./sockaddr.ts";
-import { setReceiveBuffer, setSendBuffer } from "./socket.ts";
+import { forbidFragments, setReceiveBuffer, setSendBuffer } from "./socket.ts";
 
 /** Datagrams a system call. */
 const BATCH = 64;
@@ -48,6 +48,8 @@ export class DatagramSocket implements Datagrams {
   private readonly batches: Batches | null;
   private readonly onDatagram: (datagram: Uint8Array, from: Peer) => void;
   private readonly onBatchEnd: () => void;
+  /** Hears of a datagram that was not sent because it is too long for the interface, bytes. */
+  onTooLong: (bytes: number) => void = () => {};
   private lastPeer: Peer | null = null;
   private destination: Peer | null = null;
 
@@ -101,19 +103,24 @@ export class DatagramSocket implements Datagrams {
     this.statistics.batches++;
     const refused = (datagram: Uint8Array): void => this.sendByNode(datagram, this.destination);
     this.statistics.sendErrors += batches.sender.flush(batches.fd, refused);
+    const { tooLongBytes } = batches.sender;
+    if (tooLongBytes > 0) this.onTooLong(tooLongBytes);
   }
 
   /** Node reads a datagram that waits in its queue when it can: it must not be our memory. */
   private sendByNode(datagram: Uint8Array, to: Peer | null): void {
     const copy = datagram.slice();
-    if (to === null) this.socket.send(copy, this.sentByNode);
-    else this.socket.send(copy, to.port, to.host, this.sentByNode);
+    // Without a callback Node keeps to itself that the kernel has refused a datagram.
+    const sent = (error: Error | null): void => this.noteSent(copy.length, error);
+    if (to === null) this.socket.send(copy, sent);
+    else this.socket.send(copy, to.port, to.host, sent);
   }
 
-  /** Without a callback Node keeps to itself that the kernel has refused a datagram. */
-  private readonly sentByNode = (error: Error | null): void => {
-    if (error !== null) this.statistics.sendErrors++;
-  };
+  private noteSent(bytes: number, error: NodeJS.ErrnoException | null): void {
+    if (error === null) return;
+    this.statistics.sendErrors++;
+    if (error.code === "EMSGSIZE") this.onTooLong(bytes);
+  }
 
   private receive(first: Uint8Array, from: RemoteInfo): void {
     this.statistics.datagramsReceived++;
@@ -163,6 +170,22 @@ function openBatches(socket: Socket, maxBytes: number): Batches | null {
 function peerOf(sockaddr: Uint8Array): Peer {
   const name = sockaddr.slice();
   return { ...decodeSockaddr(name), name };
+}
+
+/**
+ * Datagrams leave whole, so that the path's MTU can be found (RFC 8899). False where the platform
+ * has no such option: there longer ones are cut by the system, and the path seems wider than it is.
+ */
+export function sendWhole(socket: Socket, ip: 4 | 6): boolean {
+  const fd = descriptorOf(socket);
+  if (fd === null) return false;
+  try {
+    forbidFragments(fd, ip, "probe");
+    return true;
+  } catch (error) {
+    if (error instanceof SystemError || error instanceof SmfsError) return false;
+    throw error;
+  }
 }
 
 /** Asks for buffers past the system's limit where the process may. Gives the receive buffer's bytes. */

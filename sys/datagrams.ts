@@ -71,6 +71,10 @@ export class Sender {
   private nameBytes = 0;
   private filled = 0;
   private canSegment: boolean;
+  /** Datagrams below go alone: their message was refused, and one of them shows why. */
+  private aloneEnd = 0;
+  /** Length of the shortest that the last `flush` could not send for its length; 0 for none. */
+  tooLongBytes = 0;
 
   /** `never` cuts nothing: for packet sockets, and to see how a kernel does that cannot. */
   constructor(count: number, slotBytes: number, segments: "if-possible" | "never" = "if-possible") {
@@ -111,13 +115,20 @@ export class Sender {
   flush(fd: number, refused: (datagram: Uint8Array) => void): number {
     let errors = 0;
     let from = 0;
+    this.aloneEnd = 0;
+    this.tooLongBytes = 0;
     while (from < this.filled) {
       const sent = sendmmsg(fd, this.row.headers.address, this.arrange(from), MSG_DONTWAIT);
       const firstEnd = this.ends[0] as number;
-      if (sent > 0) from = this.ends[sent - 1] as number;
-      else if (lastErrno() === ERRNO.EAGAIN || lastErrno() === ERRNO.ENOBUFS) break;
-      else if (firstEnd - from > 1 && CANNOT_SEGMENT.has(lastErrno())) this.canSegment = false;
+      const errno = sent > 0 ? 0 : lastErrno();
+      if (sent > 0) {
+        // Alone it passes: it is the cutting that fails.
+        if (from < this.aloneEnd) this.canSegment = false;
+        from = this.ends[sent - 1] as number;
+      } else if (errno === ERRNO.EAGAIN || errno === ERRNO.ENOBUFS) break;
+      else if (firstEnd - from > 1 && CANNOT_SEGMENT.has(errno)) this.aloneEnd = from + 1;
       else {
+        if (errno === ERRNO.EMSGSIZE) this.noteTooLong(this.lengthOf(from));
         errors += firstEnd - from;
         from = firstEnd;
       }
@@ -130,6 +141,10 @@ export class Sender {
     return errors;
   }
 
+  private noteTooLong(bytes: number): void {
+    this.tooLongBytes = this.tooLongBytes === 0 ? bytes : Math.min(this.tooLongBytes, bytes);
+  }
+
   private lengthOf(i: number): number {
     return this.row.parts.getUint32(i * Iovec.size + PART_LENGTH_AT, true);
   }
@@ -138,7 +153,8 @@ export class Sender {
   private arrange(from: number): number {
     let messages = 0;
     for (let start = from; start < this.filled; messages++) {
-      const end = this.canSegment ? this.runEnd(start) : start + 1;
+      const isCut = this.canSegment && start >= this.aloneEnd;
+      const end = isCut ? this.runEnd(start) : start + 1;
       this.writeMessage(messages, start, end);
       this.ends[messages] = end;
       start = end;
@@ -174,5 +190,5 @@ export class Sender {
   }
 }
 
-/** What kernels and devices that cannot cut messages answer. */
+/** What kernels and devices that cannot cut messages answer, and to parts longer than the MTU. */
 const CANNOT_SEGMENT: ReadonlySet<number> = new Set([ERRNO.EINVAL, ERRNO.EIO, ERRNO.EMSGSIZE]);

@@ -102,6 +102,26 @@ export function setSocketOption(fd: number, level: number, name: number, value: 
   setsockopt(fd, level, name, encoded, encoded.length);
 }
 
+/** include/uapi/linux/in.h, in6.h */
+const IPPROTO_IP = 0;
+const IP_MTU_DISCOVER = 10;
+const IPPROTO_IPV6 = 41;
+const IPV6_MTU_DISCOVER = 23;
+const PMTUDISC_DO = 2;
+const PMTUDISC_PROBE = 3;
+
+/**
+ * Datagrams leave whole or not at all. `never`: one longer than what the system knows of the path is
+ * refused (EMSGSIZE); `probe`: it is sent, whatever routes and ICMP say of the path, if the interface
+ * takes it (RFC 8899).
+ */
+export function forbidFragments(fd: number, ip: 4 | 6, fragment: "never" | "probe"): void {
+  const discovery = fragment === "probe" ? PMTUDISC_PROBE : PMTUDISC_DO;
+  if (ip === 6) setSocketOption(fd, IPPROTO_IPV6, IPV6_MTU_DISCOVER, discovery);
+  // On a socket of IPv6 it is for peers with mapped IPv4 addresses.
+  setSocketOption(fd, IPPROTO_IP, IP_MTU_DISCOVER, discovery);
+}
+
 function getOption(fd: number, name: number): number {
   const value = Buffer.alloc(4);
   const length = Buffer.alloc(4);

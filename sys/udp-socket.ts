@@ -14,6 +14,7 @@ import {
   bindSocket,
   boundAddress,
   connectSocket,
+  forbidFragments,
   openSocket,
   setReceiveBuffer,
   setSendBuffer,
@@ -22,13 +23,7 @@ import {
   socketFailure,
 } from "./socket.ts";
 
-/** include/uapi/linux/in.h, in6.h, udp.h */
-const IPPROTO_IP = 0;
-const IP_MTU_DISCOVER = 10;
-const IPPROTO_IPV6 = 41;
-const IPV6_MTU_DISCOVER = 23;
-const PMTUDISC_DO = 2;
-const PMTUDISC_PROBE = 3;
+/** include/uapi/linux/udp.h */
 const SOL_UDP = 17;
 const UDP_GRO = 104;
 
@@ -39,10 +34,7 @@ export interface UdpOptions {
   readonly peer?: InternetEndpoint;
   /** Both buffers, past the system's limits where the process may. */
   readonly bufferBytes?: number;
-  /**
-   * `never`: a datagram longer than the path's MTU is refused (EMSGSIZE) instead of cut; `probe`: it
-   * is sent whole, whatever routes and ICMP say of the path, if the interface takes it (RFC 8899).
-   */
+  /** As `forbidFragments`; `may`: the system cuts what is too long. */
   readonly fragment?: "may" | "never" | "probe";
   /** `together`: neighbours of one length come as one message; needs a coalescing `Receiver`. */
   readonly arrive?: "one-by-one" | "together";
@@ -84,9 +76,7 @@ function setOptions(fd: number, family: number, options: UdpOptions): void {
     setSendBuffer(fd, options.bufferBytes);
   }
   if (options.fragment !== undefined && options.fragment !== "may") {
-    const discovery = options.fragment === "probe" ? PMTUDISC_PROBE : PMTUDISC_DO;
-    if (family === AF_INET) setSocketOption(fd, IPPROTO_IP, IP_MTU_DISCOVER, discovery);
-    else setSocketOption(fd, IPPROTO_IPV6, IPV6_MTU_DISCOVER, discovery);
+    forbidFragments(fd, family === AF_INET ? 4 : 6, options.fragment);
   }
   if (options.arrive === "together") setSocketOption(fd, SOL_UDP, UDP_GRO, 1);
 }

@@ -145,8 +145,11 @@ export class Channel {
   }
 
   private flush(): void {
-    if (this.sender.waiting > 0)
-      this.sendErrors += this.sender.flush(this.settings.socket, this.keep);
+    const { sender } = this;
+    if (sender.waiting === 0) return;
+    this.sendErrors += sender.flush(this.settings.socket, this.keep);
+    if (sender.tooLongBytes === 0) return;
+    this.association.noteTooLong(sender.tooLongBytes, systemTime.nowMicros());
   }
 
   private readonly keep = (datagram: Uint8Array): void => {

@@ -319,6 +319,33 @@ describe.each(["if-possible", "never"] as const)("messages cut by the kernel: %s
   );
 });
 
+describe.skipIf(whyNot !== null)(`an interface that takes 1300 bytes${skipped}`, () => {
+  it("refuses what is longer, says how long it was, and the rest still leaves together", () => {
+    const name = namespace();
+    ip(name, ["link", "set", "lo", "up", "mtu", "1300"]);
+    const inside = <T>(make: () => T): T => inNamespace(name, make);
+    const local = { host: "127.0.0.1", port: 0 };
+    const to = closed(inside(() => new UdpSocket({ local, arrive: "together" })));
+    const options = { local, peer: to.address, fragment: "probe" } as const;
+    const from = closed(inside(() => new UdpSocket(options)));
+    const sender = new Sender(64, 2000);
+    const lengths = [1272, 1272, 1400, 1000, ...Array.from({ length: 16 }, () => 1272), 1273, 900];
+    for (const length of lengths) sender.push(new Uint8Array(length), null);
+    expect(sender.flush(from.fd, () => expect.unreachable())).toBe(2);
+    expect(sender.tooLongBytes).toBe(1273);
+    const receiver = new CoalescedReceiver(64);
+    const received: number[] = [];
+    for (let count = receiver.receive(to.fd); count > 0; count = receiver.receive(to.fd)) {
+      for (let i = 0; i < count; i++) received.push(receiver.datagram(i).length);
+    }
+    expect(received).toEqual(lengths.filter((length) => length <= 1272));
+    expect(receiver.messages).toBeLessThan(10);
+    sender.push(new Uint8Array(10), null);
+    sender.flush(from.fd, () => expect.unreachable());
+    expect(sender.tooLongBytes).toBe(0);
+  });
+});
+
 it("an address that is not of this machine is an error that names it", () => {
   const elsewhere = () => new UdpSocket({ local: { host: "192.0.2.99", port: 5 } });
   expect(elsewhere).toThrow(/192\.0\.2\.99:5/);
