@@ -33,7 +33,7 @@ export interface Measured {
 }
 
 /** Microseconds for one operation. */
-export interface Cost {
+interface Cost {
   readonly wall: number;
   /** Of all threads: what is left of the cost on a machine that has other things to do as well. */
   readonly processor: number;

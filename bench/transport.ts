@@ -171,6 +171,7 @@ function dropping(socket: TransportSocket, share: number): LinkSocket {
       ),
     send: (datagram, to) => socket.send(datagram, to),
     flush: () => socket.flush(),
+    watchLength: (onTooLong) => socket.watchLength(onTooLong),
     close: () => socket.close(),
   };
 }

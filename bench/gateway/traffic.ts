@@ -10,8 +10,7 @@ import { cpuSecondsOf } from "../meter.ts";
 import { type Arrangement, PORT } from "./arrangements.ts";
 import type { Sites } from "./sites.ts";
 
-export const CONGESTION_CONTROLS = ["cubic", "reno", "bbr"] as const;
-export type CongestionControl = (typeof CONGESTION_CONTROLS)[number];
+export type CongestionControl = "cubic" | "reno" | "bbr";
 
 export interface BulkOrder {
   readonly congestion: CongestionControl;
