@@ -126,7 +126,8 @@ describe("pace", () => {
     rate.handleRound({ ...quiet, queueMicros: 30_000 });
     expect(rate.bitsPerSecond).toBeCloseTo(680e6);
     rate.handleRound(quiet);
-    expect(rate.bitsPerSecond).toBeCloseTo(714e6);
+    // √(680e6 × 2e5) more.
+    expect(rate.bitsPerSecond / 1e6).toBeCloseTo(691.66, 1);
   });
 
   it("random loss beyond repair does not drive the rate down", () => {
@@ -134,6 +135,12 @@ describe("pace", () => {
     const lossy = { ...quiet, lost: 200, unrecoverable: 100 };
     for (let i = 0; i < 200; i++) rate.handleRound(lossy);
     expect(rate.bitsPerSecond).toBeGreaterThan(400e6);
+  });
+
+  it("what arrives of a flood is what the path carries", () => {
+    const rate = new RateControl(800e6);
+    rate.handleRound({ ...quiet, lost: 600, unrecoverable: 600 });
+    expect(rate.bitsPerSecond).toBeCloseTo(40e6);
   });
 
   it("a bottleneck of a tenth drives it down to about the bottleneck", () => {
