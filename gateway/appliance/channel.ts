@@ -11,6 +11,7 @@ import { Receiver, Sender } from "../../sys/datagrams.ts";
 import { decodeSockaddr } from "../../sys/sockaddr.ts";
 import { systemTime } from "../../sys/time.ts";
 import { Association, type Verdict } from "../core/association.ts";
+import type { CodeParameters } from "../core/code.ts";
 import { MAX_DATAGRAM_BYTES } from "../core/config.ts";
 import type { LinkHandler, LinkStatistics } from "../core/link.ts";
 import type { MessageHandler } from "../core/messages.ts";
@@ -64,6 +65,10 @@ export class Channel {
       },
       nowMicros,
     );
+  }
+
+  get codesInUse(): readonly CodeParameters[] {
+    return this.association.codesInUse;
   }
 
   get statistics(): LinkStatistics {

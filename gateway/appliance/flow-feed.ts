@@ -97,7 +97,7 @@ class RiskTable {
   private readonly peer: Peer;
   private loss = -1;
   private burst = -1;
-  private code: CodeParameters | null = null;
+  private codes: readonly CodeParameters[] = [];
   risks: number[] = [];
 
   constructor(peer: Peer) {
@@ -105,17 +105,26 @@ class RiskTable {
   }
 
   refresh(): void {
-    const { code } = this.peer;
+    const codes = this.peer.codesInUse;
     const { loss, burst } = this.peer.loss;
-    if (loss === this.loss && burst === this.burst && code === this.code) return;
+    if (loss === this.loss && burst === this.burst && isSame(codes, this.codes)) return;
     this.loss = loss;
     this.burst = burst;
-    this.code = code;
-    const model = riskModelOf(code, { loss, burst });
-    const levels = Math.min(LEVELS, levelsOf(code) + 1);
+    this.codes = codes;
+    const models = codes.map((code) => riskModelOf(code, { loss, burst }));
+    const levels = Math.min(LEVELS, ...codes.map((code) => levelsOf(code) + 1));
     this.risks = Array.from({ length: levels }, (_, layers) =>
-      // Whether its repairs had served their delay is not known here: the careful case.
-      model.packetRisk({ layers, spread: 0, copies: 0, stride: 1, depth: 0 }),
+      // Whether its repairs had served their delay is not known here, nor by which code: the careful
+      // case.
+      Math.max(
+        ...models.map((model) =>
+          model.packetRisk({ layers, spread: 0, copies: 0, stride: 1, depth: 0 }),
+        ),
+      ),
     );
   }
+}
+
+function isSame(now: readonly CodeParameters[], before: readonly CodeParameters[]): boolean {
+  return now.length === before.length && now.every((code, index) => code === before[index]);
 }

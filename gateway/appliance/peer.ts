@@ -17,6 +17,8 @@ export type Tell = (message: FromDataPlane) => void;
 export interface PeerTraffic extends MessageHandler {
   /** A new session: ids begin at 0. */
   restart(): void;
+  /** The association carries other lengths than before. The longest packet now, bytes. */
+  fit(): number;
   /** Datagrams of the peer were taken, and are handled next. */
   onBatch(): void;
 }
@@ -26,8 +28,12 @@ export class Peer {
   readonly channel: Channel;
   readonly flows: Flows;
   prefixes: readonly Prefix[];
-  /** Longest packet that is carried, or protected; said when the association comes up. */
+  /** Longest packet that is carried, or protected. */
   packetBytes = 0;
+  /** Of the association's datagrams, when `packetBytes` was found. */
+  private pathBytes = 0;
+  private readonly traffic: PeerTraffic;
+  private readonly tell: Tell;
   /** As the other side of the transparent mode reports; null: as the association says. */
   private reportedLoss: LossEstimate | null = null;
   readonly counters: PeerCounters = zeroPeerCounters();
@@ -42,6 +48,8 @@ export class Peer {
     nowMicros: number,
   ) {
     this.settings = settings;
+    this.traffic = traffic;
+    this.tell = tell;
     this.feed = feed;
     this.prefixes = settings.prefixes.map(parsePrefix);
     this.flows = new Flows({ seed, onEnd: (flow, key, reason) => this.noteEnd(flow, key, reason) });
@@ -51,6 +59,7 @@ export class Peer {
       onUp: () => {
         this.counters.isUp = 1;
         traffic.restart();
+        this.fit();
         tell({ kind: "up", peer: name, packetBytes: this.packetBytes });
       },
       onDown: (code: string, reason: string) => {
@@ -66,8 +75,26 @@ export class Peer {
     this.feed.noteEnd(this, flow, key, reason);
   }
 
+  /** Packets grow and shrink with what the path takes. */
+  followPath(): void {
+    const { datagramBytes } = this.channel.association;
+    if (datagramBytes === 0 || datagramBytes === this.pathBytes) return;
+    this.fit();
+    this.tell({ kind: "resized", peer: this.settings.name, packetBytes: this.packetBytes });
+  }
+
+  private fit(): void {
+    this.pathBytes = this.channel.association.datagramBytes;
+    this.packetBytes = this.traffic.fit();
+  }
+
   get code(): CodeParameters {
     return this.settings.transport.code ?? DEFAULT_CONFIG.code;
+  }
+
+  /** By which what is on its way is protected; transparent mode has one of its own. */
+  get codesInUse(): readonly CodeParameters[] {
+    return this.reportedLoss === null ? this.channel.codesInUse : [this.code];
   }
 
   /** New prefixes, rate, code; the session goes on. */

@@ -19,6 +19,7 @@ import { SmfsError } from "../../lib/errors.ts";
 import type { CryptoPort } from "../../lib/ports.ts";
 import { Answers } from "./answers.ts";
 import { Acceptor, type Candidate, type InitAnswer } from "./acceptor.ts";
+import type { CodeParameters } from "./code.ts";
 import { MAX_DATAGRAM_BYTES, type TransportConfig, transportConfig } from "./config.ts";
 import { Connector } from "./connector.ts";
 import { type Counters, makeCounters } from "./counters.ts";
@@ -120,6 +121,11 @@ export class Association implements Link {
   /** Epoch of the session's keys; 0 at first, and while there is no session. */
   get keyEpoch(): number {
     return this.session?.keyEpoch ?? 0;
+  }
+
+  /** Of what we send: one, or two while the code changes. */
+  get codesInUse(): readonly CodeParameters[] {
+    return this.session?.sender.codesInUse ?? [this.config.code];
   }
 
   get statistics(): LinkStatistics {

@@ -71,6 +71,12 @@ export class CodeControl {
     this.judge();
   }
 
+  /** The code that takes packets in, and while some of its packets are waited for, the one before. */
+  get inUse(): readonly CodeParameters[] {
+    const { parameters } = this.encoder;
+    return this.safety.hasTwoEpochs ? [parameters, this.before] : [parameters];
+  }
+
   /** Ids behind a packet after which its last repair has left. */
   get horizonPackets(): number {
     const { presentHorizon, safety } = this;

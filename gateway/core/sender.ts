@@ -8,6 +8,7 @@
 import { SmfsError } from "../../lib/errors.ts";
 import { viewOf } from "../../lib/codec.ts";
 import type { TransportConfig } from "./config.ts";
+import type { CodeParameters } from "./code.ts";
 import { CodeControl, codeLevels } from "./code-control.ts";
 import { CopyPlan } from "./copies.ts";
 import type { Counters } from "./counters.ts";
@@ -135,6 +136,10 @@ export class Sender {
   /** Of the link, as all offsets that say no stream. */
   get safeOffset(): number {
     return Math.max(this.link.acknowledgedOffset, this.safety.safeOffset);
+  }
+
+  get codesInUse(): readonly CodeParameters[] {
+    return this.code.inUse;
   }
 
   /** Nothing below is waited for. */
