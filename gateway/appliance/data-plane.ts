@@ -120,9 +120,12 @@ export class DataPlane {
 
   private send(nowMicros: number): void {
     for (let i = 0; i < this.peers.length; i++) {
-      const channel = this.peers[i]?.channel;
-      if (channel === undefined) continue;
+      const peer = this.peers[i];
+      if (peer === undefined) continue;
+      const { channel } = peer;
       if (channel.pump(nowMicros)) this.hasMore = true;
+      this.peers[i]?.noteSize();
+      peer.followPath();
       this.poll.watch(FIRST_PEER + i, channel.isBlocked ? "both" : "read");
     }
     this.poll.watch(DEVICE, this.path.isBlocked ? "nothing" : "read");

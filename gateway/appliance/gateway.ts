@@ -146,6 +146,14 @@ export class Gateway {
       case "up":
         this.noteUp(message.peer, message.packetBytes);
         break;
+      case "resized":
+        this.noteResized(message.peer, message.packetBytes);
+        break;
+      case "size":
+        this.stateOf(message.peer).packetBytes = message.packetBytes;
+        this.logger.info({ peer: message.peer, packetBytes: message.packetBytes }, "packet size");
+        this.updateNetwork();
+        break;
       case "down":
         Object.assign(this.stateOf(message.peer), { state: "down", reason: message.reason });
         this.logger.warn({ peer: message.peer, code: message.code }, message.reason);
@@ -163,6 +171,12 @@ export class Gateway {
   private noteUp(peer: string, packetBytes: number): void {
     Object.assign(this.stateOf(peer), { state: "up", reason: null, packetBytes });
     this.logger.info({ peer, packetBytes }, "peer up");
+    this.updateNetwork();
+  }
+
+  private noteResized(peer: string, packetBytes: number): void {
+    this.stateOf(peer).packetBytes = packetBytes;
+    this.logger.info({ peer, packetBytes }, "the path takes other lengths");
     this.updateNetwork();
   }
 
@@ -265,9 +279,12 @@ function prefixesOf({ peers, routes }: GatewayConfig): readonly string[] {
 class Tun implements Attachment {
   private readonly device: TunDevice;
   private readonly routes = new Set<string>();
+  /** With a smaller MTU the kernel takes the addresses of IPv6 away, and does not bring them back. */
+  private readonly leastMtu: number;
   mtu = LEAST_IPV6_MTU;
 
   constructor({ interfaceName, addresses, offload }: GatewayConfig) {
+    this.leastMtu = addresses.some((address) => address.includes(":")) ? LEAST_IPV6_MTU : 0;
     this.device = openTun({
       name: interfaceName,
       offload: offload ? "segmentation" : "none",
@@ -304,9 +321,10 @@ class Tun implements Attachment {
       addTunRoute(name, prefix);
       this.routes.add(prefix);
     }
-    if (packetBytes === 0 || packetBytes === this.mtu) return;
-    setMtu(name, packetBytes);
-    this.mtu = packetBytes;
+    const mtu = Math.max(packetBytes, this.leastMtu);
+    if (packetBytes === 0 || mtu === this.mtu) return;
+    setMtu(name, mtu);
+    this.mtu = mtu;
   }
 
   close(): void {

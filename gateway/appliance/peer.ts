@@ -17,6 +17,8 @@ export type Tell = (message: FromDataPlane) => void;
 export interface PeerTraffic extends MessageHandler {
   /** A new session: ids begin at 0. */
   restart(): void;
+  /** The longest packet that is carried, or protected, now; at most 0 while nothing is. */
+  readonly packetBytes: number;
   /** The association carries other lengths than before. The longest packet now, bytes. */
   fit(): number;
   /** Datagrams of the peer were taken, and are handled next. */
@@ -51,6 +53,8 @@ export class Peer {
     this.traffic = traffic;
     this.tell = tell;
     this.feed = feed;
+    this.traffic = traffic;
+    this.tell = tell;
     this.prefixes = settings.prefixes.map(parsePrefix);
     this.flows = new Flows({ seed, onEnd: (flow, key, reason) => this.noteEnd(flow, key, reason) });
     const { name } = settings;
@@ -60,7 +64,8 @@ export class Peer {
         this.counters.isUp = 1;
         traffic.restart();
         this.fit();
-        tell({ kind: "up", peer: name, packetBytes: this.packetBytes });
+        this.toldBytes = traffic.packetBytes;
+        tell({ kind: "up", peer: name, packetBytes: this.toldBytes });
       },
       onDown: (code: string, reason: string) => {
         this.counters.isUp = 0;
@@ -95,6 +100,14 @@ export class Peer {
   /** By which what is on its way is protected; transparent mode has one of its own. */
   get codesInUse(): readonly CodeParameters[] {
     return this.reportedLoss === null ? this.channel.codesInUse : [this.code];
+  }
+
+  /** Tells when the path was found to take other sizes. */
+  noteSize(): void {
+    const { packetBytes } = this.traffic;
+    if (packetBytes === this.toldBytes || packetBytes <= 0) return;
+    this.toldBytes = packetBytes;
+    this.tell({ kind: "size", peer: this.settings.name, packetBytes });
   }
 
   /** New prefixes, rate, code; the session goes on. */

@@ -231,6 +231,13 @@ class TransparentPeer implements PeerTraffic {
     this.drainRebuilt();
   }
 
+  get packetBytes(): number {
+    const { egress } = this;
+    if (egress === null) return 0;
+    egress.messageBytes = this.peer.channel.association.messageBytes("bare");
+    return egress.packetBytes;
+  }
+
   private drainRepairs(nowMicros: number): void {
     const { egress, peer, message } = this;
     if (egress === null) return;
@@ -258,12 +265,17 @@ class TransparentPeer implements PeerTraffic {
     const { secret, windowPackets } = this;
     this.egress = new TransparentEgress({ code, secret, messageBytes });
     this.ingress = new TransparentIngress({ secret, windowPackets });
-    this.peer.packetBytes = this.egress.packetBytes;
     this.peer.flows.restartIds();
     this.given = 0;
     this.sentBefore = association.statistics.messagesSent;
     this.mark = null;
     this.nextReportMicros = 0;
+  }
+
+  fit(): number {
+    if (this.egress === null) return 0;
+    this.egress.messageBytes = this.peer.channel.association.messageBytes("bare");
+    return this.egress.packetBytes;
   }
 
   /** What left before these repairs passed the interface before them: its copies are read first. */

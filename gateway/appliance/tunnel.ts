@@ -38,6 +38,8 @@ const REORDER_SLOTS = 2048;
 const ORDER_PLACES = 4096;
 /** How long packets wait for the session of a peer that was just added or changed. */
 const PATIENCE_MICROS = 2_000_000;
+/** What every path that carries IPv6 through a tunnel must take (RFC 8200 §5). */
+const LEAST_ROOM_BYTES = 1280;
 /** Packets that the path itself may reorder. */
 const REORDER_PACKETS = 64;
 const FLAGS_THAT_WAIT = 0x07;
@@ -140,9 +142,10 @@ export class Tunnel implements Path {
       counters.packetsWithoutPeer++;
       return;
     }
-    const room = path.peer.channel.association.messageBytes("protected") - TunnelMessage.size;
+    const room = path.packetBytes;
+    if (room < LEAST_ROOM_BYTES && this.waitForSession(path, nowMicros)) return;
     if (room <= 0) {
-      this.waitForSession(path, nowMicros);
+      path.peer.counters.packetsRefused++;
       return;
     }
     if (!this.reader.fit(room)) {
@@ -154,12 +157,15 @@ export class Tunnel implements Path {
     this.sendParts(path, nowMicros);
   }
 
-  /** A new session is a round trip away: what would be lost waits in the device's queue. */
-  private waitForSession(path: TunnelPeer, nowMicros: number): void {
-    if (this.paths.size === 1 && nowMicros < path.openedMicros + PATIENCE_MICROS) {
-      this.waiting = path;
-      this.isRouted = false;
-    } else path.peer.counters.packetsRefused++;
+  /**
+   * A new session is a round trip away, and another until it is known what the path takes: what would
+   * be lost, or refused for its size, waits in the device's queue. False: it has waited enough.
+   */
+  private waitForSession(path: TunnelPeer, nowMicros: number): boolean {
+    if (this.paths.size > 1 || nowMicros >= path.openedMicros + PATIENCE_MICROS) return false;
+    this.waiting = path;
+    this.isRouted = false;
+    return true;
   }
 
   private sendParts(path: TunnelPeer, nowMicros: number): void {
@@ -210,7 +216,8 @@ export class Tunnel implements Path {
 /** One peer of a tunnel. */
 class TunnelPeer implements PeerTraffic {
   readonly peer: Peer;
-  readonly openedMicros: number;
+  /** When it was added, or its session began. */
+  openedMicros: number;
   private readonly context: PathContext;
   private readonly writer: TunWriter;
   private readonly reorder: Reorder;
@@ -246,6 +253,10 @@ class TunnelPeer implements PeerTraffic {
     this.prefixes = this.peer.prefixes;
   }
 
+  get packetBytes(): number {
+    return this.peer.channel.association.messageBytes("protected") - TunnelMessage.size;
+  }
+
   /** Queues the first `length` bytes of `message`, `packet` in them; false without room. */
   send(message: Uint8Array, packet: Uint8Array, length: number, nowMicros: number): boolean {
     const { channel, flows } = this.peer;
@@ -258,10 +269,12 @@ class TunnelPeer implements PeerTraffic {
   }
 
   restart(): void {
-    const room = this.peer.channel.association.messageBytes("protected");
-    this.peer.packetBytes = room - TunnelMessage.size;
     this.reorder.restart();
     this.peer.flows.restartIds();
+  }
+
+  fit(): number {
+    return this.peer.channel.association.messageBytes("protected") - TunnelMessage.size;
   }
 
   onBatch(): void {

@@ -37,7 +37,8 @@ export class TransparentEgress {
   readonly statistics = { protectedPackets: 0, tooLongPackets: 0, repairs: 0 };
   private readonly encoder: ErasureEncoder;
   private readonly fingerprinter: Fingerprinter;
-  private readonly messageBytes: number;
+  /** May change at any time; repairs of longer packets from before may then be too long. */
+  messageBytes: number;
   private readonly highs = new Uint32Array(NAMES);
   private readonly lows = new Uint32Array(NAMES);
   /** Counts without wrapping; ids are the lower 32 bits. */
