@@ -92,6 +92,18 @@ describe("what was safe when the sender died is at the receiver", () => {
     expect(aheadOfAcks).toBeGreaterThan(5);
   });
 
+  it("while the code adapts", () => {
+    for (let seed = 1; seed <= 15; seed++) {
+      const path: LinkChanges = { ...NEAR, loss: { kind: "independent", share: 0.03 } };
+      const adapt = { minOverhead: 0, maxOverhead: 1 };
+      // Where it begins is far from what this line needs, so it changes at once.
+      const code = { kind: "layered", r: 40, interleave: [1] } as const;
+      const death = liveAndDie(seed, path, { rateBitsPerSecond: 1.8e8, adapt, code });
+      expect(death.world.a.link.statistics.codeChanges, death.world.describe()).toBeGreaterThan(0);
+      expect(death.isKept, death.world.describe()).toBe(true);
+    }
+  });
+
   it("counts no more losses than a target that is set high on purpose", () => {
     const targetRisk = 0.02;
     let lost = 0;
