@@ -1,15 +1,16 @@
 /**
  * One peer on the data plane's thread: an association over a UDP socket, without an event loop.
  *
- * `receive` takes what has come, `pump` sends what may leave and says `noteLeft` when the kernel has
+ * `take` handles a datagram that `wire.ts` has for it, `pump` sends what may leave and says `noteLeft` when the kernel has
  * taken all of it. What the kernel has no room for waits here, at most one batch, and nothing more
  * is asked of the association until it is gone. A side that is called learns the peer's address from
  * authentic datagrams, and follows it when it changes.
  */
 import { equalBytes } from "../../lib/bytes.ts";
-import { Receiver, Sender } from "../../sys/datagrams.ts";
+import { type Receiver, Sender } from "../../sys/datagrams.ts";
 import { decodeSockaddr } from "../../sys/sockaddr.ts";
 import { systemTime } from "../../sys/time.ts";
+import type { Answers } from "../core/answers.ts";
 import { Association, type Verdict } from "../core/association.ts";
 import type { CodeParameters } from "../core/code.ts";
 import { MAX_DATAGRAM_BYTES } from "../core/config.ts";
@@ -36,18 +37,20 @@ export class Channel {
   private settings: PeerSettings;
   readonly association: Association;
   private readonly handler: ChannelHandler;
-  private readonly receiver = new Receiver(BATCH, MAX_DATAGRAM_BYTES + 1);
   private readonly sender = new Sender(BATCH, MAX_DATAGRAM_BYTES);
   private readonly buffer = new Uint8Array(MAX_DATAGRAM_BYTES);
   /** What the kernel had no room for, oldest first. */
   private backlog: Uint8Array[] = [];
   private remote: Uint8Array | null;
+  /** Of the newest authentic datagram in this batch; −1: none yet. */
+  private authenticPlace = -1;
   sendErrors = 0;
 
   constructor(
     settings: PeerSettings,
     handler: ChannelHandler,
     messages: MessageHandler,
+    answers: Answers,
     nowMicros: number,
   ) {
     this.settings = settings;
@@ -61,6 +64,7 @@ export class Channel {
         handler: linkHandler(handler),
         messages,
         key: settings.key,
+        answers,
         config: settings.transport,
       },
       nowMicros,
@@ -90,32 +94,27 @@ export class Channel {
     return this.backlog.length > 0;
   }
 
-  /** Takes what has come. */
-  receive(): void {
-    const { receiver, settings } = this;
-    for (let batch = 0; batch < MAX_BATCHES; batch++) {
-      const count = receiver.receive(settings.socket);
-      if (count > 0) this.handler.onBatch();
-      // One reading of the clock serves a batch: it was all there.
-      const nowMicros = systemTime.nowMicros();
-      let authentic = -1;
-      for (let i = 0; i < count; i++) {
-        if (this.take(receiver.datagram(i), i, nowMicros) === "authentic") authentic = i;
-      }
-      // Of a batch the newest tells where the peer is.
-      if (authentic >= 0) this.learn(receiver.source(authentic));
-      if (count < BATCH) return;
-    }
+  /** Datagrams were taken off the socket, perhaps some of ours. */
+  beginBatch(): void {
+    this.authenticPlace = -1;
+    this.handler.onBatch();
   }
 
-  private take(datagram: Uint8Array, place: number, nowMicros: number): Verdict {
+  /** The datagram at `place` of the batch in `receiver`. */
+  take(datagram: Uint8Array, receiver: Receiver, place: number, nowMicros: number): Verdict {
     const verdict = this.association.handleDatagram(datagram, nowMicros);
+    if (verdict === "authentic") this.authenticPlace = place;
     const length = this.association.pollReply(this.buffer);
     if (length === 0) return verdict;
     this.flush();
-    this.sender.push(this.buffer.subarray(0, length), this.receiver.source(place));
+    this.sender.push(this.buffer.subarray(0, length), receiver.source(place));
     this.flush();
     return verdict;
+  }
+
+  /** Of a batch the newest tells where the peer is. */
+  endBatch(receiver: Receiver): void {
+    if (this.authenticPlace >= 0) this.learn(receiver.source(this.authenticPlace));
   }
 
   private learn(source: Uint8Array): void {

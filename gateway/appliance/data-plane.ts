@@ -5,6 +5,7 @@
  */
 import { Bell, PollSet } from "../../sys/poll.ts";
 import { systemTime } from "../../sys/time.ts";
+import { Answers } from "../core/answers.ts";
 import { FlowFeed } from "./flow-feed.ts";
 import type { ToDataPlane } from "./messages.ts";
 import type { Path, PathContext } from "./path.ts";
@@ -14,6 +15,7 @@ import { type GatewayCounters, type SharedStatistics, zeroGatewayCounters } from
 import { Urgency } from "./urgency.ts";
 import { Transparent } from "./transparent.ts";
 import { Tunnel } from "./tunnel.ts";
+import { type Wire, wiresOf } from "./wire.ts";
 
 /** Statistics are written, and idle flows looked for, this often. */
 const HOUSEKEEPING_MICROS = 100_000;
@@ -25,7 +27,7 @@ const REST_MICROS = 100;
 /** Places of the poll set. The peers' sockets come behind. */
 const BELL = 0;
 const DEVICE = 1;
-const FIRST_PEER = 2;
+const FIRST_WIRE = 2;
 
 export class DataPlane {
   private readonly path: Path;
@@ -36,6 +38,8 @@ export class DataPlane {
   private readonly takeMessage: () => ToDataPlane | null;
   private poll: PollSet;
   private peers: readonly Peer[] = [];
+  private wires: readonly Wire[] = [];
+  private readonly answers = new Answers();
   private nextHousekeepingMicros = 0;
   private isStopped = false;
   /** A turn ended before its work did: the next does not wait. */
@@ -58,7 +62,7 @@ export class DataPlane {
     this.statistics = statistics;
     this.takeMessage = takeMessage;
     this.feed = new FlowFeed(tell);
-    const context = { tell, feed: this.feed, counters: this.counters, seed };
+    const context = { tell, feed: this.feed, counters: this.counters, answers: this.answers, seed };
     this.path = openPath(settings, context, systemTime.nowMicros());
     this.poll = this.pollSet();
     this.resting = new PollSet([bell.fd]);
@@ -111,9 +115,8 @@ export class DataPlane {
   }
 
   private receive(): void {
-    for (let i = 0; i < this.peers.length; i++) {
-      if (!this.poll.isReadable(FIRST_PEER + i)) continue;
-      this.peers[i]?.channel.receive();
+    for (let i = 0; i < this.wires.length; i++) {
+      if (this.poll.isReadable(FIRST_WIRE + i)) this.wires[i]?.receive();
     }
     this.path.flush();
   }
@@ -124,9 +127,10 @@ export class DataPlane {
       if (peer === undefined) continue;
       const { channel } = peer;
       if (channel.pump(nowMicros)) this.hasMore = true;
-      this.peers[i]?.noteSize();
       peer.followPath();
-      this.poll.watch(FIRST_PEER + i, channel.isBlocked ? "both" : "read");
+    }
+    for (let i = 0; i < this.wires.length; i++) {
+      this.poll.watch(FIRST_WIRE + i, this.wires[i]?.isBlocked === true ? "both" : "read");
     }
     this.poll.watch(DEVICE, this.path.isBlocked ? "nothing" : "read");
   }
@@ -150,7 +154,12 @@ export class DataPlane {
 
   private pollSet(): PollSet {
     this.peers = this.path.peers;
-    const sockets = this.peers.map(({ settings }) => settings.socket);
+    const channels = this.peers.map(({ settings, channel }) => ({
+      socket: settings.socket,
+      channel,
+    }));
+    this.wires = wiresOf(channels, this.answers);
+    const sockets = this.wires.map(({ socket }) => socket);
     return new PollSet([this.bell.fd, this.path.descriptor, ...sockets]);
   }
 

@@ -149,11 +149,6 @@ export class Gateway {
       case "resized":
         this.noteResized(message.peer, message.packetBytes);
         break;
-      case "size":
-        this.stateOf(message.peer).packetBytes = message.packetBytes;
-        this.logger.info({ peer: message.peer, packetBytes: message.packetBytes }, "packet size");
-        this.updateNetwork();
-        break;
       case "down":
         Object.assign(this.stateOf(message.peer), { state: "down", reason: message.reason });
         this.logger.warn({ peer: message.peer, code: message.code }, message.reason);

@@ -32,8 +32,6 @@ export type FromDataPlane =
   | { readonly kind: "up"; readonly peer: string; readonly packetBytes: number }
   /** The path takes other lengths now. */
   | { readonly kind: "resized"; readonly peer: string; readonly packetBytes: number }
-  /** What fits a packet is another size now. */
-  | { readonly kind: "size"; readonly peer: string; readonly packetBytes: number }
   | { readonly kind: "down"; readonly peer: string; readonly code: string; readonly reason: string }
   | { readonly kind: "address"; readonly peer: string; readonly address: string }
   | { readonly kind: "flows"; readonly updates: readonly FlowUpdate[] }

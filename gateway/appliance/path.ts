@@ -1,4 +1,5 @@
 /** What the data plane's loop knows of a mode, and a mode of the loop. */
+import type { Answers } from "../core/answers.ts";
 import type { FlowFeed } from "./flow-feed.ts";
 import type { Peer, Tell } from "./peer.ts";
 import type { DataPlaneSettings } from "./settings.ts";
@@ -8,6 +9,8 @@ export interface PathContext {
   readonly tell: Tell;
   readonly feed: FlowFeed;
   readonly counters: GatewayCounters;
+  /** What strangers and replays may cost, over all sockets. */
+  readonly answers: Answers;
   /** Random, for hash tables. */
   readonly seed: number;
 }

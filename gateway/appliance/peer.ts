@@ -4,6 +4,7 @@ import { DEFAULT_CONFIG } from "../core/config.ts";
 import type { FlowEnd, Flow } from "../core/flow.ts";
 import { Flows } from "../core/flows.ts";
 import { type Prefix, parsePrefix } from "../core/prefixes.ts";
+import type { Answers } from "../core/answers.ts";
 import type { MessageHandler } from "../core/messages.ts";
 import { Channel } from "./channel.ts";
 import type { FlowFeed } from "./flow-feed.ts";
@@ -17,8 +18,6 @@ export type Tell = (message: FromDataPlane) => void;
 export interface PeerTraffic extends MessageHandler {
   /** A new session: ids begin at 0. */
   restart(): void;
-  /** The longest packet that is carried, or protected, now; at most 0 while nothing is. */
-  readonly packetBytes: number;
   /** The association carries other lengths than before. The longest packet now, bytes. */
   fit(): number;
   /** Datagrams of the peer were taken, and are handled next. */
@@ -47,14 +46,13 @@ export class Peer {
     feed: FlowFeed,
     tell: Tell,
     seed: number,
+    answers: Answers,
     nowMicros: number,
   ) {
     this.settings = settings;
     this.traffic = traffic;
     this.tell = tell;
     this.feed = feed;
-    this.traffic = traffic;
-    this.tell = tell;
     this.prefixes = settings.prefixes.map(parsePrefix);
     this.flows = new Flows({ seed, onEnd: (flow, key, reason) => this.noteEnd(flow, key, reason) });
     const { name } = settings;
@@ -64,8 +62,7 @@ export class Peer {
         this.counters.isUp = 1;
         traffic.restart();
         this.fit();
-        this.toldBytes = traffic.packetBytes;
-        tell({ kind: "up", peer: name, packetBytes: this.toldBytes });
+        tell({ kind: "up", peer: name, packetBytes: this.packetBytes });
       },
       onDown: (code: string, reason: string) => {
         this.counters.isUp = 0;
@@ -73,7 +70,7 @@ export class Peer {
       },
       onAddress: (address: string) => tell({ kind: "address", peer: name, address }),
     };
-    this.channel = new Channel(settings, handler, traffic, nowMicros);
+    this.channel = new Channel(settings, handler, traffic, answers, nowMicros);
   }
 
   private noteEnd(flow: Flow, key: Uint8Array, reason: FlowEnd): void {
@@ -100,14 +97,6 @@ export class Peer {
   /** By which what is on its way is protected; transparent mode has one of its own. */
   get codesInUse(): readonly CodeParameters[] {
     return this.reportedLoss === null ? this.channel.codesInUse : [this.code];
-  }
-
-  /** Tells when the path was found to take other sizes. */
-  noteSize(): void {
-    const { packetBytes } = this.traffic;
-    if (packetBytes === this.toldBytes || packetBytes <= 0) return;
-    this.toldBytes = packetBytes;
-    this.tell({ kind: "size", peer: this.settings.name, packetBytes });
   }
 
   /** New prefixes, rate, code; the session goes on. */

@@ -58,20 +58,22 @@ export class Peers {
         }
         if (known !== undefined) replaced.add(config.name);
         const isThere = known?.config.listen === config.listen && known.config.peer === config.peer;
-        const place = known?.settings.place ?? this.freePlace([...next.values(), ...this.all]);
-        const peer = await openPeer(config, place, isThere ? known.socket : null);
-        if (!isThere) opened.push(peer);
+        const others = [...next.values(), ...this.all];
+        const place = known?.settings.place ?? this.freePlace(others);
+        const there = isThere ? known.socket : socketAt(config, others);
+        const peer = await openPeer(config, place, there);
+        if (there === null) opened.push(peer);
         next.set(config.name, peer);
       }
     } catch (error) {
-      for (const { socket } of opened) socket.close();
+      closeUnused(opened, this.all);
       throw error;
     }
-    const kept = new Set([...next.values()].map(({ socket }) => socket));
-    const unused = this.all.filter(({ socket }) => !kept.has(socket));
+    const before = this.all;
+    const now = [...next.values()];
     this.open.clear();
     for (const [name, peer] of next) this.open.set(name, peer);
-    return { replaced, release: () => unused.forEach(({ socket }) => socket.close()) };
+    return { replaced, release: () => closeUnused(before, now) };
   }
 
   private changed(known: OpenPeer, config: PeerConfig): OpenPeer {
@@ -86,8 +88,22 @@ export class Peers {
   }
 
   close(): void {
-    for (const { socket } of this.open.values()) socket.close();
+    closeUnused(this.all, []);
     this.open.clear();
+  }
+}
+
+/** The socket of another peer that is waited for at the same address; null: none. */
+function socketAt({ listen }: PeerConfig, others: readonly OpenPeer[]): UdpSocket | null {
+  if (listen === null) return null;
+  return others.find(({ config }) => config.listen === listen)?.socket ?? null;
+}
+
+/** Closes the sockets of `before` that `now` does not use. */
+function closeUnused(before: readonly OpenPeer[], now: readonly OpenPeer[]): void {
+  const used = new Set(now.map(({ socket }) => socket));
+  for (const socket of new Set(before.map((peer) => peer.socket))) {
+    if (!used.has(socket)) socket.close();
   }
 }
 

@@ -189,7 +189,15 @@ class TransparentPeer implements PeerTraffic {
     this.windowPackets = windowPackets;
     this.secret = fingerprintSecret(settings.key);
     this.ownPort = settings.localPort;
-    this.peer = new Peer(settings, this, context.feed, context.tell, context.seed, nowMicros);
+    this.peer = new Peer(
+      settings,
+      this,
+      context.feed,
+      context.tell,
+      context.seed,
+      context.answers,
+      nowMicros,
+    );
     this.peer.loss = INITIAL_LOSS;
   }
 
@@ -229,13 +237,6 @@ class TransparentPeer implements PeerTraffic {
     this.peer.flows.noteReceived(packet, nowMicros);
     this.ingress?.noteSeen(packet.bytes.subarray(0, packet.length));
     this.drainRebuilt();
-  }
-
-  get packetBytes(): number {
-    const { egress } = this;
-    if (egress === null) return 0;
-    egress.messageBytes = this.peer.channel.association.messageBytes("bare");
-    return egress.packetBytes;
   }
 
   private drainRepairs(nowMicros: number): void {

@@ -142,7 +142,7 @@ export class Tunnel implements Path {
       counters.packetsWithoutPeer++;
       return;
     }
-    const room = path.packetBytes;
+    const room = path.fit();
     if (room < LEAST_ROOM_BYTES && this.waitForSession(path, nowMicros)) return;
     if (room <= 0) {
       path.peer.counters.packetsRefused++;
@@ -242,7 +242,15 @@ class TunnelPeer implements PeerTraffic {
       horizonPackets: horizonOf(settings),
       deliver: (message) => this.deliver(message),
     });
-    this.peer = new Peer(settings, this, context.feed, context.tell, context.seed, nowMicros);
+    this.peer = new Peer(
+      settings,
+      this,
+      context.feed,
+      context.tell,
+      context.seed,
+      context.answers,
+      nowMicros,
+    );
     this.prefixes = this.peer.prefixes;
   }
 
@@ -251,10 +259,6 @@ class TunnelPeer implements PeerTraffic {
     this.reorder.horizonPackets = horizonOf(settings);
     this.peer.change(settings, nowMicros);
     this.prefixes = this.peer.prefixes;
-  }
-
-  get packetBytes(): number {
-    return this.peer.channel.association.messageBytes("protected") - TunnelMessage.size;
   }
 
   /** Queues the first `length` bytes of `message`, `packet` in them; false without room. */
@@ -269,6 +273,7 @@ class TunnelPeer implements PeerTraffic {
   }
 
   restart(): void {
+    this.openedMicros = this.nowMicros;
     this.reorder.restart();
     this.peer.flows.restartIds();
   }
