@@ -92,6 +92,8 @@ export class PathMtu {
 
   /** Acks stay away: confirms the size in use as soon as no probe is out. */
   suspect(nowMicros: number): void {
+    // It is being looked into.
+    if (this.needsCompanion) return;
     this.confirmMicros = Math.min(this.confirmMicros, nowMicros);
   }
 

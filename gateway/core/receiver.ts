@@ -29,6 +29,9 @@ import { ReceiveStreams } from "./receive-streams.ts";
 const ACK_PACKETS = 16;
 export const ACK_DELAY_MICROS = 2_000;
 const HOLE_ACK_MICROS = 25_000;
+/** … or this share of the time since anything arrived: an outage is not filled with acks. */
+const HOLE_ACK_SHARE = 1 / 8;
+const MOST_HOLE_ACK_MICROS = 1_000_000;
 /** No sender is this far ahead of what it was told: 40 seconds at 100,000 packets a second. */
 const MAX_AHEAD = 2 ** 22;
 
@@ -43,6 +46,7 @@ export class Receiver {
   private readonly messages: MessageHandler;
   private readonly info = { mode: "protected" as "protected" | "bare", id: -1, isRebuilt: false };
   private unacknowledged = 0;
+  private arrivedMicros = -Infinity;
   private dueMicros = Infinity;
   private echoId = 0;
   private echoMicros = -1;
@@ -144,7 +148,13 @@ export class Receiver {
     this.messages.onMessage(message, this.info);
   }
 
+  private holeAckMicros(nowMicros: number): number {
+    const micros = Math.max(HOLE_ACK_MICROS, HOLE_ACK_SHARE * (nowMicros - this.arrivedMicros));
+    return Math.min(MOST_HOLE_ACK_MICROS, micros);
+  }
+
   private noteForAck(nowMicros: number, isUrgent: boolean): void {
+    this.arrivedMicros = nowMicros;
     this.unacknowledged++;
     const isNow = isUrgent || this.unacknowledged >= ACK_PACKETS;
     this.dueMicros = Math.min(this.dueMicros, isNow ? nowMicros : nowMicros + ACK_DELAY_MICROS);
@@ -193,7 +203,7 @@ export class Receiver {
       ...this.pathReport,
     });
     this.unacknowledged = 0;
-    this.dueMicros = arrivals.hasHoles ? nowMicros + HOLE_ACK_MICROS : Infinity;
+    this.dueMicros = arrivals.hasHoles ? nowMicros + this.holeAckMicros(nowMicros) : Infinity;
     return bitmapAt + bitmapBytes;
   }
 }

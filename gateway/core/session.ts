@@ -25,7 +25,7 @@ import { PathMtu } from "./path-mtu.ts";
 import { Receiver } from "./receiver.ts";
 import type { SealedChannel } from "./sealed.ts";
 import { Sender } from "./sender.ts";
-import { DOUBT_PING_MICROS } from "./silence.ts";
+import { doubtPingMicros } from "./silence.ts";
 
 /** What an inner packet did to the session. */
 export type Taken = "taken" | "closed";
@@ -233,7 +233,9 @@ export class Session {
 
   private get pingMicros(): number {
     const { lastPingMicros } = this;
-    const doubt = Math.max(this.sender.doubtMicros, lastPingMicros + DOUBT_PING_MICROS);
+    const { doubtMicros } = this.sender;
+    const interval = doubtPingMicros(lastPingMicros - doubtMicros);
+    const doubt = Math.max(doubtMicros, lastPingMicros + interval);
     return Math.min(lastPingMicros + this.config.keepAliveMicros, doubt);
   }
 

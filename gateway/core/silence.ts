@@ -6,7 +6,8 @@
  *
  * While something is unacknowledged, acks come about every 25 ms, the first after a round trip. A
  * lone ack may be lost, and the probe that replaces it too; so from `doubtMicros` on the session
- * pings every DOUBT_PING_MICROS, which leaves room for 10 pongs before `endMicros`. That many are
+ * pings every DOUBT_PING_MICROS, and then ever more rarely, which leaves room for 10 pongs before
+ * `endMicros`. That many are
  * not lost on a path that lives, bursts included. While nothing is unacknowledged the keep-alive
  * gives one sign per period, and the same allowance stands behind it.
  */
@@ -15,7 +16,14 @@
 const LATE_MICROS = 50_000;
 /** Between doubt and the end there is a round trip, for the first pong, and this. */
 const PATIENCE_MICROS = 200_000;
-export const DOUBT_PING_MICROS = 20_000;
+const DOUBT_PING_MICROS = 20_000;
+/** Of the time that has passed since doubt began: a long outage is not filled with pings. */
+const DOUBT_PING_SHARE = 1 / 8;
+
+/** Time between pings when doubt began so long ago. */
+export function doubtPingMicros(overdueMicros: number): number {
+  return Math.max(DOUBT_PING_MICROS, DOUBT_PING_SHARE * overdueMicros);
+}
 
 export class Silence {
   private readonly keepAliveMicros: number;

@@ -80,6 +80,7 @@ export class Side implements LinkHandler {
     config: Partial<TransportConfig>,
     users: { messages?: MessageHandler; streams?: StreamHandler },
     nowMicros: number,
+    wallOffsetMicros = WALL_OFFSET_MICROS,
   ) {
     const options = {
       role,
@@ -88,7 +89,7 @@ export class Side implements LinkHandler {
       config,
       handler: this,
       ...users,
-      wallOffsetMicros: WALL_OFFSET_MICROS,
+      wallOffsetMicros,
     };
     this.link = new Association(options, nowMicros);
   }
@@ -157,6 +158,7 @@ export class World {
   /** Every datagram that A sent, when on. */
   recorded: Datagram[] | null = null;
   readonly prng: Prng;
+  private wallOffsetMicros = WALL_OFFSET_MICROS;
   private isDead = false;
   private readonly options: WorldOptions;
   private readonly buffer = new Uint8Array(MAX_DATAGRAM_BYTES);
@@ -179,14 +181,16 @@ export class World {
       ...(messages === undefined ? {} : { messages: messages[index] }),
       ...(streams === undefined ? {} : { streams: streams[index] }),
     };
-    return new Side(role, crypto, key, config, users, this.nowMicros);
+    return new Side(role, crypto, key, config, users, this.nowMicros, this.wallOffsetMicros);
   }
 
   restartResponder(): void {
     this.b = this.makeSide("responder", KEY);
   }
 
-  restartInitiator(): void {
+  /** Its wall clock may have been set meanwhile. */
+  restartInitiator(wallJumpMicros = 0): void {
+    this.wallOffsetMicros += wallJumpMicros;
     this.a = this.makeSide("initiator", KEY);
   }
 
