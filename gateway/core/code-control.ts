@@ -18,12 +18,10 @@ import type { AckFields } from "./packets.ts";
 import { depthPackets, flushedLevelOf, horizonPackets, levelsOf } from "./parameters.ts";
 import { riskModelOf } from "./risk.ts";
 import type { CodeLevels, Safety } from "./safety.ts";
+import { roundUp, SteadyEstimate } from "./steady-estimate.ts";
 
 /** Assumed before the first report: a poor line. */
 const INITIAL_ESTIMATE: LossEstimate = { loss: 0.02, burst: 1.5 };
-/** A model takes milliseconds: estimates are rounded up to steps of 2^(1/8) and 2^(1/16). */
-const LOSS_STEPS = 8;
-const BURST_STEPS = 16;
 /** Somebody who waited so recently will wait again, microseconds. */
 const WAITER_MICROS = 60_000_000;
 /** Share of the peak of open packets that is left after a round trip. */
@@ -51,7 +49,10 @@ export class CodeControl {
   levels = 0;
   private presentHorizon = 0;
   private wish: CodeParameters | null = null;
-  private link = INITIAL_ESTIMATE;
+  /** For the models. */
+  private readonly link = new SteadyEstimate(INITIAL_ESTIMATE);
+  /** For the choice. */
+  private readonly uncongested = new SteadyEstimate(INITIAL_ESTIMATE);
   private last: PathTotals = { judgedPackets: 0, missedPackets: 0, runs: 0 };
   private wasBackingOff = false;
   private hasWaiter = false;
@@ -91,18 +92,14 @@ export class CodeControl {
   }
 
   /** What the receiver measured. */
-  setLink({ loss, burst }: LossEstimate): void {
-    const link = {
-      loss: Math.min(1, roundUp(loss, LOSS_STEPS)),
-      burst: roundUp(burst, BURST_STEPS),
-    };
-    if (link.loss === this.link.loss && link.burst === this.link.burst) return;
-    this.link = link;
-    this.judge();
+  setLink(measured: LossEstimate, nowMicros: number): void {
+    const isWindow = this.encoder.parameters.kind === "sliding-window";
+    if (this.link.update(measured, isWindow ? "dear" : "cheap", nowMicros)) this.judge();
   }
 
   private judge(): void {
-    const { encoder, safety, link, before } = this;
+    const { encoder, safety, before } = this;
+    const link = this.link.value;
     const previous = safety.hasTwoEpochs ? riskModelOf(before, link) : null;
     safety.setModels(riskModelOf(encoder.parameters, link), previous);
   }
@@ -133,12 +130,12 @@ export class CodeControl {
 
   private choose(isQueueing: boolean, nowMicros: number): void {
     if (this.adaptation === null) return;
-    const { loss, burst } = this.estimator.estimate();
+    this.uncongested.update(this.estimator.estimate(), "dear", nowMicros);
     const open = Math.min(MOST_OPEN_PACKETS, roundUp(Math.max(1, this.peakOpenPackets), 1 / 2));
     const isWaited = nowMicros - this.waitedMicros < WAITER_MICROS;
     const wish = this.adaptation.consider(
       {
-        link: { loss: Math.min(1, roundUp(loss, LOSS_STEPS)), burst: roundUp(burst, BURST_STEPS) },
+        link: this.uncongested.value,
         goal: this.config.targetRisk / (isWaited ? open : 1),
         isQueueing,
       },
@@ -187,9 +184,4 @@ export function codeLevels(parameters: CodeParameters): CodeLevels {
 function runsOf(ack: AckFields): number {
   const upTo8 = ack.runs1 + ack.runs2 + ack.runs4 + ack.runs8;
   return upTo8 + ack.runs16 + ack.runs32 + ack.runs64 + ack.runsLonger;
-}
-
-/** To the next power of 2^(1/steps). */
-function roundUp(value: number, steps: number): number {
-  return value <= 0 ? 0 : 2 ** (Math.ceil(Math.log2(value) * steps - 1e-9) / steps);
 }

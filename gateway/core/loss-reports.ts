@@ -59,7 +59,7 @@ export class LossReports {
     this.modelMicros = nowMicros;
     this.counters.lossEstimate = loss;
     this.counters.burstEstimate = burst;
-    this.code.setLink({ loss, burst });
+    this.code.setLink({ loss, burst }, nowMicros);
   }
 
   private endRound(ack: AckFields, roundTrip: RoundTrip, nowMicros: number): void {

@@ -64,7 +64,7 @@ class Life {
     const levels = codeLevels(code);
     this.safety = new Safety(this.flight, levels, options.targetRisk, () => undefined);
     this.control = new CodeControl(config, this.encoder, this.safety, this.counters);
-    this.control.setLink({ loss: options.loss, burst: 1 });
+    this.control.setLink({ loss: options.loss, burst: 1 }, 0);
   }
 
   private someCode(): CodeParameters {
