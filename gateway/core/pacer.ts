@@ -39,6 +39,12 @@ const BACK_OFF = 0.85;
  */
 const GROWTH_BITS_PER_SECOND = 2e5;
 const MOST_GROWTH = 0.15;
+/**
+ * On a shorter path, two busy processes and their sockets are what delays and floods: there every
+ * back-off is a small one, and growth is this.
+ */
+const NEAR_MICROS = 10_000;
+const NEAR_GROWTH = 1.05;
 /** Beyond this share lost no path is merely lossy. */
 const FLOODED_SHARE = 0.3;
 const LEAST_FACTOR = 0.3;
@@ -88,15 +94,16 @@ export class RateControl {
     const overrun = this.isOverrun(report);
     this.isBackingOff = delayed || overrun;
     if (this.isBackingOff) this.isStarting = false;
-    const factor = this.isBackingOff ? backOff(report) : this.growth;
+    const factor = this.isBackingOff ? backOff(report) : this.growth(report);
     this.bitsPerSecond = Math.min(
       this.maximum,
       Math.max(this.minimum, this.bitsPerSecond * factor),
     );
   }
 
-  private get growth(): number {
+  private growth(report: RoundReport): number {
     if (this.isStarting) return START_GROWTH;
+    if (isNear(report)) return NEAR_GROWTH;
     return 1 + Math.min(MOST_GROWTH, Math.sqrt(GROWTH_BITS_PER_SECOND / this.bitsPerSecond));
   }
 
@@ -105,7 +112,8 @@ export class RateControl {
    * random loss. So one back-off that brought no relief ends the back-offs for a while.
    */
   private isOverrun(report: RoundReport): boolean {
-    if (report.unrecoverable > FLOODED_SHARE * report.packets) return true;
+    const isFlooded = report.unrecoverable > FLOODED_SHARE * report.packets;
+    if (isFlooded && !isNear(report)) return true;
     if (this.randomLossRounds > 0) {
       this.randomLossRounds--;
       return false;
@@ -124,7 +132,13 @@ export class RateControl {
   }
 }
 
+function isNear({ leastMicros }: RoundReport): boolean {
+  return leastMicros < NEAR_MICROS;
+}
+
 /** What arrived is what the path can carry, when it is flooded. */
-function backOff({ lost, packets }: RoundReport): number {
-  return Math.max(LEAST_FACTOR, Math.min(BACK_OFF, 1 - lost / packets));
+function backOff(report: RoundReport): number {
+  if (isNear(report)) return BACK_OFF;
+  const arrived = 1 - report.lost / report.packets;
+  return Math.max(LEAST_FACTOR, Math.min(BACK_OFF, arrived));
 }
