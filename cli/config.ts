@@ -204,12 +204,12 @@ function plain(document: Document): Config {
 }
 
 /** What `adapt` means; null: the code stays. */
-export function boundsOf(section: {
+export function boundsOf(keys: {
   readonly adapt: boolean;
   readonly min_overhead: number;
   readonly max_overhead: number;
 }): AdaptationBounds | null {
-  const { adapt, min_overhead: minOverhead, max_overhead: maxOverhead } = section;
+  const { adapt, min_overhead: minOverhead, max_overhead: maxOverhead } = keys;
   return adapt ? { minOverhead, maxOverhead } : null;
 }
 
