@@ -261,7 +261,7 @@ export const MIRROR = {
     datagram,
     datagramForm,
     1400,
-    "longest datagram; below the smallest MTU of the path, less 28 (IPv4) or 48 (IPv6)",
+    "longest datagram that is tried, bytes of UDP payload; what the path takes is found (RFC 8899)",
   ),
 };
 
@@ -348,7 +348,11 @@ export const GATEWAY = {
 };
 
 export const PEER = {
-  listen: optional(address, addressForm, "wait here for the peer (this or peer)"),
+  listen: optional(
+    address,
+    addressForm,
+    "wait here for the peer (this or peer); several peers may be waited for at one address, each with a key of its own",
+  ),
   peer: optional(address, addressForm, "call the peer (this or listen)"),
   key_file: MIRROR.key_file,
   private_key_file: MIRROR.private_key_file,

@@ -6,7 +6,7 @@ import { INNER } from "../gateway/core/packets.ts";
 import { SealedChannel } from "../gateway/core/sealed.ts";
 import type { CryptoPort } from "../lib/ports.ts";
 
-export const NEVER = { rekeyPackets: Infinity, rekeyMicros: Infinity };
+const NEVER = { rekeyPackets: Infinity, rekeyMicros: Infinity };
 
 export class End {
   readonly channel: SealedChannel;
