@@ -5,7 +5,10 @@ import { type CodeParameters, DEFAULT_CODE, MAX_PACKET_BYTES } from "./code.ts";
 import { SEALED_OVERHEAD_BYTES } from "./packets.ts";
 
 export interface TransportConfig {
-  /** UDP payload of the largest datagram, bytes. The default leaves room for IPv6 and one tunnel. */
+  /**
+   * UDP payload of the largest datagram that is tried, bytes; what the path takes is found
+   * (`path-mtu.ts`). The default leaves room for IPv6 and one tunnel.
+   */
   readonly datagramBytes: number;
   /** Stream bytes kept until acknowledged: one bandwidth-delay product at 1 Gbit/s and 130 ms. */
   readonly sendBufferBytes: number;

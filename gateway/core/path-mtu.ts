@@ -207,9 +207,13 @@ export class PathMtu {
     this.searchMicros = nowMicros;
   }
 
-  /** The system refused a datagram of `bytes` because the interface cannot carry it (EMSGSIZE). */
+  /**
+   * The system refused a datagram of `bytes` because the interface cannot carry it (EMSGSIZE). On a
+   * socket of several peers it may be another's: only sizes that we use or try concern us.
+   */
   noteTooLong(bytes: number, nowMicros: number): void {
-    if (bytes <= this.leastBytes || bytes > this.ceilingBytes) return;
+    if (bytes <= this.leastBytes) return;
+    if (bytes > this.bytes && bytes !== this.probeBytes) return;
     if (bytes <= this.bytes) {
       this.blackHoles++;
       this.fallTo(bytes > this.baseBytes ? this.baseBytes : this.leastBytes, nowMicros);

@@ -88,6 +88,7 @@ export class UdpLink implements Link {
     );
     // A flood must not keep acknowledgements back until the end of the loop's turn.
     socket.listen((datagram, source) => this.handleDatagram(datagram, source), this.pump);
+    socket.watchLength((bytes) => this.association.noteTooLong(bytes, systemTime.nowMicros()));
     this.askPump();
   }
 
@@ -153,6 +154,11 @@ export class UdpLink implements Link {
 
   riskBelow(offset: number): number {
     return this.association.riskBelow(offset);
+  }
+
+  /** As `Association.datagramBytes`. */
+  get datagramBytes(): number {
+    return this.association.datagramBytes;
   }
 
   messageBytes(mode: MessageMode): number {

@@ -27,6 +27,10 @@ export class UdpListener {
       (datagram, from) => this.handleDatagram(datagram, from),
       () => this.handleBatchEnd(),
     );
+    // The kernel does not say whose it was; each finds out for itself.
+    socket.watchLength((bytes) => {
+      for (const { onTooLong } of this.demultiplexer.all) onTooLong(bytes);
+    });
   }
 
   /** `listen` is host:port. Throws `SmfsError` CONFIG or UNREACHABLE. */
@@ -77,6 +81,7 @@ class Place implements LinkSocket {
   link: UdpLink | null = null;
   onDatagram: Parameters<LinkSocket["listen"]>[0] = () => "unknown";
   onBatchEnd = (): void => {};
+  onTooLong: Parameters<LinkSocket["watchLength"]>[0] = () => {};
   private readonly socket: TransportSocket;
   private readonly leave: () => void;
 
@@ -114,6 +119,10 @@ class Place implements LinkSocket {
 
   flush(): void {
     this.socket.flush();
+  }
+
+  watchLength(onTooLong: Place["onTooLong"]): void {
+    this.onTooLong = onTooLong;
   }
 
   /** The socket stays for the others. */

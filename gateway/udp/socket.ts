@@ -10,6 +10,7 @@ import {
   DatagramSocket,
   type Datagrams,
   type Peer,
+  sendWhole,
   widenBuffers,
 } from "../../sys/datagram-socket.ts";
 import type { Verdict } from "../core/association.ts";
@@ -34,6 +35,8 @@ export interface LinkSocket extends Datagrams {
   readonly localPort: number;
   /** `onBatchEnd` follows the last of the datagrams that were there. */
   listen(onDatagram: OnDatagram, onBatchEnd: () => void): void;
+  /** `onTooLong` hears of datagrams that the interface does not carry, bytes. */
+  watchLength(onTooLong: (bytes: number) => void): void;
   close(): void;
 }
 
@@ -52,13 +55,14 @@ export class TransportSocket implements LinkSocket {
     this.logger = logger;
     socket.on("error", (error) => this.noteError(error));
     const receiveBytes = widenBuffers(socket, BUFFER_BYTES);
+    const isWhole = sendWhole(socket, socket.address().family === "IPv6" ? 6 : 4);
     this.datagrams = new DatagramSocket(
       socket,
       MAX_DATAGRAM_BYTES,
       (datagram, from) => this.onDatagram(datagram, from),
       () => this.onBatchEnd(),
     );
-    logger.debug({ receiveBytes, batched: this.datagrams.isBatched }, "udp socket");
+    logger.debug({ receiveBytes, batched: this.datagrams.isBatched, isWhole }, "udp socket");
   }
 
   /** Bound to `local` when given, and talking to `peer` only when given. Throws `SmfsError`. */
@@ -103,6 +107,10 @@ export class TransportSocket implements LinkSocket {
   listen(onDatagram: OnDatagram, onBatchEnd: () => void): void {
     this.onDatagram = onDatagram;
     this.onBatchEnd = onBatchEnd;
+  }
+
+  watchLength(onTooLong: (bytes: number) => void): void {
+    this.datagrams.onTooLong = onTooLong;
   }
 
   /** Copies. `to` is ignored on a socket that talks to one peer only. */

@@ -148,6 +148,8 @@ describe("the size in use", () => {
   it("falls at once when the system refuses it, and a refused probe is not repeated", () => {
     const path = new Path(9000);
     path.run(SECOND);
+    path.mtu.noteTooLong(1401, path.nowMicros);
+    expect(path.mtu.bytes, "another peer's probe").toBe(1400);
     path.mtu.noteTooLong(1400, path.nowMicros);
     expect(path.mtu.bytes).toBe(BASE_BYTES);
     path.limitBytes = 1350;
