@@ -167,7 +167,10 @@ export class Session {
     if (this.channel.isExhausted) return 0;
     const length = this.pollInner(nowMicros);
     if (length === 0) return 0;
-    return this.channel.seal(this.plain.subarray(0, length), out);
+    const sealedBytes = this.channel.seal(this.plain.subarray(0, length), out);
+    // The close was the last of this session.
+    if (this.closeStep === "closed") this.erase();
+    return sealedBytes;
   }
 
   private pollInner(nowMicros: number): number {

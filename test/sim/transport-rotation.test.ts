@@ -1,8 +1,9 @@
 /** Sessions change their keys while a stream goes on, over paths that lose, reorder and duplicate. */
 import { describe, expect, it } from "vitest";
 import { KEY_OVERLAP_MICROS } from "../../gateway/core/key-update.ts";
+import type { SealedChannel } from "../../gateway/core/sealed.ts";
 import type { LinkChanges } from "../../netem/core/settings.ts";
-import { World } from "./transport-world.ts";
+import { type Side, World } from "./transport-world.ts";
 
 const SECOND = 1_000_000;
 const CONFIG = { rekeyMicros: 2 * SECOND };
@@ -15,6 +16,36 @@ function connected(seed: number, path: LinkChanges): World {
   expect(world.run(5 * SECOND, () => world.a.ups === 1 && world.b.ups === 1)).toBe(true);
   return world;
 }
+
+/** Every key that the session of `side` has now. */
+function keysOf({ link }: Side): Uint8Array[] {
+  const { session } = link as unknown as { session: { channel: SealedChannel } };
+  const { agreement } = session.channel;
+  return [agreement.keys.send, agreement.keys.receive, agreement.keys.root];
+}
+
+const isErased = (key: Uint8Array): boolean => key.every((byte) => byte === 0);
+
+describe("keys", () => {
+  it("of a session that was closed are overwritten on both sides", () => {
+    const world = connected(7, {});
+    const keys = [...keysOf(world.a), ...keysOf(world.b)];
+    expect(keys.some(isErased)).toBe(false);
+    world.b.link.close();
+    world.run(world.nowMicros + SECOND / 10);
+    expect(world.a.events.at(-1)).toMatch(/^closed/);
+    expect(keys.every(isErased)).toBe(true);
+  });
+
+  it("of a session that was lost are overwritten", () => {
+    const world = connected(8, {});
+    const keys = keysOf(world.a);
+    world.bToA.cut();
+    const isDown = () => world.a.events.length > 1;
+    expect(world.run(world.nowMicros + 20 * SECOND, isDown), world.describe()).toBe(true);
+    expect(keys.every(isErased)).toBe(true);
+  });
+});
 
 describe("new keys", () => {
   it.each<[string, number, LinkChanges]>([
