@@ -11,7 +11,7 @@ const FIRST_SEED = 1000;
 const SEEDS = 2000;
 
 it("no cut at any step of the disk loses what was acknowledged, or half of anything", async () => {
-  const total = await simulate("crash", FIRST_SEED, SEEDS, 280_000);
+  const total = await simulate("crash", FIRST_SEED, SEEDS, 580_000);
   // The lives must have been worth it.
   expect(total.crashes).toBeGreaterThan(SEEDS * 30);
   expect(total.images).toBeGreaterThan(SEEDS * 15);
@@ -21,7 +21,7 @@ it("no cut at any step of the disk loses what was acknowledged, or half of anyth
   expect(total.snapshots).toBeGreaterThan(SEEDS);
   expect(total.cleanedSegments).toBeGreaterThan(SEEDS / 10);
   expect(total.segmentsDropped).toBeGreaterThan(SEEDS / 10);
-}, 300_000);
+}, 600_000);
 
 it("one seed gives one history", async () => {
   for (let seed = FIRST_SEED; seed < FIRST_SEED + 8; seed++) {

@@ -11,7 +11,7 @@ const FIRST_SEED = 1000;
 const SEEDS = 24;
 
 it("no history of faults loses what was acknowledged", async () => {
-  const total = await simulate("sites", FIRST_SEED, SEEDS, 280_000);
+  const total = await simulate("sites", FIRST_SEED, SEEDS, 580_000);
   // The histories must have been worth it.
   for (const fault of [...FAULTS, "oldPrimaryReturns"]) expect(total, fault).toHaveProperty(fault);
   expect(total.acknowledged).toBeGreaterThan(SEEDS * 50);
@@ -20,7 +20,7 @@ it("no history of faults loses what was acknowledged", async () => {
   expect(total.cleaned).toBeGreaterThan(SEEDS);
   expect(total.refused).toBeGreaterThan(SEEDS);
   expect(total.repaired).toBeGreaterThan(0);
-}, 300_000);
+}, 600_000);
 
 it("one seed gives one history", async () => {
   const seed = FIRST_SEED - 1;
