@@ -4,7 +4,7 @@
  * An answered init is half-open and changes nothing until the initiator's first sealed packet
  * verifies, so a replayed init cannot end a live session. A flood costs little:
  *  - an init of a stranger costs a look at its key id, and one HMAC if it names our pair;
- *  - a replay costs that and a key exchange each 10 ms at most, over all peers of the socket;
+ *  - a replay costs that and a key exchange each 50 ms at most, over all peers of the socket;
  *  - of the half-open handshakes the oldest go first, by the initiator's time: replays are older
  *    than the handshake that a flood is meant to keep out, which is answered at once.
  */

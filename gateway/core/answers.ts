@@ -6,7 +6,7 @@ import { viewOf } from "../../lib/codec.ts";
 import { DATAGRAM, Notice, PROTOCOL_VERSION } from "./packets.ts";
 
 /** At most this often an init that is not the newest costs a key exchange … */
-const OLD_INIT_MICROS = 10_000;
+const OLD_INIT_MICROS = 50_000;
 /** … or a stranger a notice. */
 const NOTICE_MICROS = 100_000;
 

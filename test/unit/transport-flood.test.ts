@@ -74,8 +74,8 @@ describe("inits", () => {
       for (const init of shuffled(prng, recorded)) acceptor.handleInit(init, round * 10_000, 0);
       expect(acceptor.halfOpen).toBeLessThanOrEqual(MAX_HALF_OPEN);
     }
-    // Three exchanges an answer; each init once as the newest, else one in 10 ms.
-    expect(counts.exchanges).toBeLessThanOrEqual(3 * (50 + 100));
+    // Three exchanges an answer; each init once as the newest, else one in 50 ms.
+    expect(counts.exchanges).toBeLessThanOrEqual(3 * (50 + 20));
   });
 
   it("replayed in a flood do not keep the peer out", () => {
