@@ -57,7 +57,7 @@ export const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 3, arbitrary: fc.constant<Step>("trim") },
 );
 
-const seed = fc.nat();
+const someSeed = fc.nat();
 
 /** As `step`, with more that is moved, in smaller pieces, and with trimming that is disturbed. */
 export const stepAmidTrimming: fc.Arbitrary<Step> = fc.oneof(
@@ -68,15 +68,19 @@ export const stepAmidTrimming: fc.Arbitrary<Step> = fc.oneof(
       patch: file,
       at: fc.nat({ max: BLOCKS * BLOCK }),
       length: fc.integer({ min: 1, max: 6000 }),
-      seed,
+      seed: someSeed,
     }),
   },
   {
     weight: 3,
-    arbitrary: fc.record({ mark: file, length: fc.integer({ min: 2049, max: 20_000 }), seed }),
+    arbitrary: fc.record({
+      mark: file,
+      length: fc.integer({ min: 2049, max: 20_000 }),
+      seed: someSeed,
+    }),
   },
   { weight: 2, arbitrary: fc.record({ take: snapshot }) },
-  { weight: 3, arbitrary: fc.record({ cutTrim: fc.nat({ max: 250 }), seed }) },
+  { weight: 3, arbitrary: fc.record({ cutTrim: fc.nat({ max: 250 }), seed: someSeed }) },
   { weight: 5, arbitrary: fc.record({ amidTrim: step, after: fc.nat({ max: 250 }) }) },
 );
 

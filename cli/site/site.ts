@@ -308,8 +308,7 @@ function linkOptions(
   handler: Parameters<typeof openLink>[0]["handler"],
   logger: Logger,
 ): Parameters<typeof openLink>[0] {
-  const { listen, peer, key, rateBitsPerSecond, targetRisk, code, adapt, datagramBytes } =
-    mirror;
+  const { listen, peer, key, rateBitsPerSecond, targetRisk, code, adapt, datagramBytes } = mirror;
   return {
     ...(listen === null ? {} : { listen }),
     ...(peer === null ? {} : { peer }),

@@ -122,18 +122,18 @@ export class Receiver {
   private take(id: number, packet: Uint8Array): boolean {
     const arrival = this.arrivals.check(id);
     if (arrival === "duplicate" || arrival === "outside") return false;
-    switch (packet[0]) {
-      case FRAME.stream:
-        if (!this.streams.insert(packet)) return false;
-        this.arrivals.mark(id);
-        return true;
-      case FRAME.message:
-        this.arrivals.mark(id);
-        this.deliverMessage("protected", id, packet.subarray(MessageFrame.size));
-        return true;
-      default:
-        throw new SmfsError("DAMAGED", `frame of unknown type ${packet[0] ?? "none"}`);
+    const type = packet[0] ?? 0;
+    if (type === FRAME.stream) {
+      if (!this.streams.insert(packet)) return false;
+      this.arrivals.mark(id);
+      return true;
     }
+    if (type !== FRAME.message) {
+      throw new SmfsError("DAMAGED", `frame of unknown type ${type}`);
+    }
+    this.arrivals.mark(id);
+    this.deliverMessage("protected", id, packet.subarray(MessageFrame.size));
+    return true;
   }
 
   handleBare(inner: Uint8Array): void {
