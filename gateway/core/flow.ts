@@ -86,8 +86,11 @@ export class Flow {
   noteSegment(packet: IpPacket): void {
     const start = this.offsetOf(packet.sequence) + (packet.hasFlag("syn") ? 1 : 0);
     const end = start + packet.payloadBytes;
-    if (packet.payloadBytes > 0) this.add(start, end);
-    this.highestOffset = Math.max(this.highestOffset, end);
+    // What has no payload may stand behind the FIN, which is no byte of the stream.
+    if (packet.payloadBytes > 0) {
+      this.add(start, end);
+      this.highestOffset = Math.max(this.highestOffset, end);
+    }
     if (packet.hasFlag("fin")) this.finOffset = end;
   }
 

@@ -160,6 +160,10 @@ describe("the life of a flow", () => {
     world.answer({ acknowledgment: 112, flags: TCP_FLAG.ack });
     expect(world.ends).toEqual([]);
     expect(world.only.acknowledgedOffset).toBe(100);
+    // Our answer to data of the peer's stands behind our FIN, which is no byte of the stream.
+    world.send({ sequence: 112, flags: TCP_FLAG.ack });
+    world.answer({ acknowledgment: 112, flags: TCP_FLAG.ack });
+    expect(world.only.passedOffset).toBe(100);
     world.answer({ acknowledgment: 112, flags: TCP_FLAG.ack | TCP_FLAG.fin });
     expect(world.ends).toEqual(["10.1.0.2:40000 closed"]);
     expect(world.flows.size).toBe(0);
