@@ -6,9 +6,9 @@
  * (or the repair behind it) that brought it back. No reordering, no jitter; the wire carries each
  * packet's repairs directly behind it, and loss meets data and repairs alike.
  */
-import type { CodeParameters } from "../gateway/core/code.ts";
-import { ErasureDecoder } from "../gateway/core/decoder.ts";
-import { ErasureEncoder } from "../gateway/core/encoder.ts";
+import type { CodeParameters } from "../gateway/core/code/code.ts";
+import { ErasureDecoder } from "../gateway/core/code/decoder.ts";
+import { ErasureEncoder } from "../gateway/core/code/encoder.ts";
 import { Prng } from "../lib/prng.ts";
 import { LossProcess } from "../netem/core/loss.ts";
 import type { Loss } from "../netem/core/settings.ts";

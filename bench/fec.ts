@@ -5,8 +5,8 @@
  * Rates are bytes of data packets per second of processor time, so that they hold for one core
  * however busy the machine is.
  */
-import { Blocks } from "../gateway/core/blocks.ts";
-import { DEFAULT_CODE } from "../gateway/core/code.ts";
+import { Blocks } from "../gateway/core/code/blocks.ts";
+import { DEFAULT_CODE } from "../gateway/core/code/code.ts";
 import { type Series, writeChart } from "./chart.ts";
 import {
   CODES,

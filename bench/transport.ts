@@ -15,8 +15,8 @@ import {
 import { assert } from "../lib/assert.ts";
 import type { Logger } from "../lib/ports.ts";
 import { Prng } from "../lib/prng.ts";
-import { DEFAULT_CONFIG } from "../gateway/core/config.ts";
-import type { LinkHandler } from "../gateway/core/link.ts";
+import { DEFAULT_CONFIG } from "../gateway/core/transport/config.ts";
+import type { LinkHandler } from "../gateway/core/transport/link.ts";
 import { widenBuffers } from "../sys/datagram-socket.ts";
 import { UdpLink } from "../gateway/udp/endpoint.ts";
 import { type LinkSocket, TransportSocket } from "../gateway/udp/socket.ts";

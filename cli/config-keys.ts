@@ -1,6 +1,6 @@
 /** How a section says what two sites know each other by: one key for both, or a pair for each. */
 import { z } from "zod";
-import { KEY_BYTES } from "../gateway/core/credentials.ts";
+import { KEY_BYTES } from "../gateway/core/transport/credentials.ts";
 import type { KeySource } from "../gateway/udp/keys.ts";
 
 export const publicKeyForm = "the 44 characters that smfs pubkey prints at the other site";

@@ -4,10 +4,10 @@
  */
 import { z } from "zod";
 import { publicKey, publicKeyForm } from "./config-keys.ts";
-import { MAX_DATAGRAM_BYTES, MIN_DATAGRAM_BYTES } from "../gateway/core/config.ts";
-import type { CodeParameters } from "../gateway/core/code.ts";
-import { checkParameters } from "../gateway/core/parameters.ts";
-import { MAX_PREFIXES, parsePrefix } from "../gateway/core/prefixes.ts";
+import { MAX_DATAGRAM_BYTES, MIN_DATAGRAM_BYTES } from "../gateway/core/transport/config.ts";
+import type { CodeParameters } from "../gateway/core/code/code.ts";
+import { checkParameters } from "../gateway/core/code/parameters.ts";
+import { MAX_PREFIXES, parsePrefix } from "../gateway/core/ip/prefixes.ts";
 import { SmfsError } from "../lib/errors.ts";
 import { parseDuration, parseRate, parseShare, parseSize } from "../lib/units.ts";
 import { SYNC_LEVELS } from "../logfs/core/vfs.ts";

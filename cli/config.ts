@@ -8,8 +8,8 @@
 import { readFileSync } from "node:fs";
 import { parse, TomlError, type TomlTable } from "smol-toml";
 import { z } from "zod";
-import type { AdaptationBounds } from "../gateway/core/adaptation.ts";
-import type { CodeParameters } from "../gateway/core/code.ts";
+import type { AdaptationBounds } from "../gateway/core/code/adaptation.ts";
+import type { CodeParameters } from "../gateway/core/code/code.ts";
 import type { KeySource } from "../gateway/udp/keys.ts";
 import { messageOf, SmfsError } from "../lib/errors.ts";
 import type { SyncLevel } from "../logfs/core/vfs.ts";

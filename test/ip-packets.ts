@@ -1,9 +1,9 @@
 /** Builds IP packets for tests, with right lengths and checksums. */
 import { isIPv4 } from "node:net";
-import { setHeaderChecksum, transportChecksum } from "../gateway/core/ip-checksum.ts";
-import { IpPacket, IPV4, IPV6, PROTOCOL, TCP, UDP } from "../gateway/core/ip.ts";
-import { writeU16, writeU32 } from "../gateway/core/network-order.ts";
-import { parsePrefix } from "../gateway/core/prefixes.ts";
+import { setHeaderChecksum, transportChecksum } from "../gateway/core/ip/ip-checksum.ts";
+import { IpPacket, IPV4, IPV6, PROTOCOL, TCP, UDP } from "../gateway/core/ip/ip.ts";
+import { writeU16, writeU32 } from "../gateway/core/ip/network-order.ts";
+import { parsePrefix } from "../gateway/core/ip/prefixes.ts";
 
 export interface Ends {
   readonly source: string;

@@ -1,9 +1,14 @@
 /** Two ends of a sealed channel that change keys, without senders and receivers around them. */
-import { KeyUpdate } from "../gateway/core/key-update.ts";
-import { finish, handshakeSecrets, initiate, respond } from "../gateway/core/handshake.ts";
-import type { Credentials } from "../gateway/core/credentials.ts";
-import { INNER } from "../gateway/core/packets.ts";
-import { SealedChannel } from "../gateway/core/sealed.ts";
+import { KeyUpdate } from "../gateway/core/transport/key-update.ts";
+import {
+  finish,
+  handshakeSecrets,
+  initiate,
+  respond,
+} from "../gateway/core/transport/handshake.ts";
+import type { Credentials } from "../gateway/core/transport/credentials.ts";
+import { INNER } from "../gateway/core/transport/packets.ts";
+import { SealedChannel } from "../gateway/core/transport/sealed.ts";
 import type { CryptoPort } from "../lib/ports.ts";
 
 const NEVER = { rekeyPackets: Infinity, rekeyMicros: Infinity };

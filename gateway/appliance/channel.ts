@@ -10,12 +10,12 @@ import { equalBytes } from "../../lib/bytes.ts";
 import { type Receiver, Sender } from "../../sys/datagrams.ts";
 import { decodeSockaddr } from "../../sys/sockaddr.ts";
 import { systemTime } from "../../sys/time.ts";
-import type { Answers } from "../core/answers.ts";
-import { Association, type Verdict } from "../core/association.ts";
-import type { CodeParameters } from "../core/code.ts";
-import { MAX_DATAGRAM_BYTES } from "../core/config.ts";
-import type { LinkHandler, LinkStatistics } from "../core/link.ts";
-import type { MessageHandler } from "../core/messages.ts";
+import type { Answers } from "../core/transport/answers.ts";
+import { Association, type Verdict } from "../core/transport/association.ts";
+import type { CodeParameters } from "../core/code/code.ts";
+import { MAX_DATAGRAM_BYTES } from "../core/transport/config.ts";
+import type { LinkHandler, LinkStatistics } from "../core/transport/link.ts";
+import type { MessageHandler } from "../core/transport/messages.ts";
 import { transportCrypto } from "../udp/fast-crypto.ts";
 import type { PeerSettings } from "./settings.ts";
 

@@ -1,6 +1,6 @@
 /** What a gateway is configured with, checked, in plain numbers; `cli/gateway-config.ts` reads it. */
-import type { AdaptationBounds } from "../core/adaptation.ts";
-import type { CodeParameters } from "../core/code.ts";
+import type { AdaptationBounds } from "../core/code/adaptation.ts";
+import type { CodeParameters } from "../core/code/code.ts";
 import type { KeySource } from "../udp/keys.ts";
 import type { GatewayMode } from "./settings.ts";
 

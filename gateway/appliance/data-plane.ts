@@ -5,7 +5,7 @@
  */
 import { Bell, PollSet } from "../../sys/poll.ts";
 import { systemTime } from "../../sys/time.ts";
-import { Answers } from "../core/answers.ts";
+import { Answers } from "../core/transport/answers.ts";
 import { FlowFeed } from "./flow-feed.ts";
 import type { ToDataPlane } from "./messages.ts";
 import type { Path, PathContext } from "./path.ts";

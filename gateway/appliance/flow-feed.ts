@@ -3,12 +3,12 @@
  * thread by the batch: each flow that changed once, at most every FEED_MICROS, and only while
  * somebody listens. So a subscriber that waits for an offset hears of it within a millisecond.
  */
-import type { Flow, FlowEnd } from "../core/flow.ts";
-import { LEVELS } from "../core/flow.ts";
-import { formatEnd } from "../core/flow-key.ts";
-import { riskModelOf } from "../core/risk.ts";
-import { levelsOf } from "../core/parameters.ts";
-import type { CodeParameters } from "../core/code.ts";
+import type { Flow, FlowEnd } from "../core/ip/flow.ts";
+import { LEVELS } from "../core/ip/flow.ts";
+import { formatEnd } from "../core/ip/flow-key.ts";
+import { riskModelOf } from "../core/code/risk.ts";
+import { levelsOf } from "../core/code/parameters.ts";
+import type { CodeParameters } from "../core/code/code.ts";
 import type { FlowUpdate } from "./messages.ts";
 import type { Peer, Tell } from "./peer.ts";
 

@@ -8,8 +8,8 @@
  */
 import { createRequire } from "node:module";
 import { messageOf, SmfsError } from "../../lib/errors.ts";
-import { formatIpv6 } from "../core/flow-key.ts";
-import { IPV4, IPV6 } from "../core/ip.ts";
+import { formatIpv6 } from "../core/ip/flow-key.ts";
+import { IPV4, IPV6 } from "../core/ip/ip.ts";
 
 interface RawSocket {
   send(

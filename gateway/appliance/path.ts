@@ -1,5 +1,5 @@
 /** What the data plane's loop knows of a mode, and a mode of the loop. */
-import type { Answers } from "../core/answers.ts";
+import type { Answers } from "../core/transport/answers.ts";
 import type { FlowFeed } from "./flow-feed.ts";
 import type { Peer, Tell } from "./peer.ts";
 import type { DataPlaneSettings } from "./settings.ts";

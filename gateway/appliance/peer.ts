@@ -1,11 +1,11 @@
 /** What both modes keep of one peer: its channel, its prefixes, the flows towards it, the counters. */
-import type { CodeParameters, LossEstimate } from "../core/code.ts";
-import { DEFAULT_CONFIG } from "../core/config.ts";
-import type { FlowEnd, Flow } from "../core/flow.ts";
-import { Flows } from "../core/flows.ts";
-import { type Prefix, parsePrefix } from "../core/prefixes.ts";
-import type { Answers } from "../core/answers.ts";
-import type { MessageHandler } from "../core/messages.ts";
+import type { CodeParameters, LossEstimate } from "../core/code/code.ts";
+import { DEFAULT_CONFIG } from "../core/transport/config.ts";
+import type { FlowEnd, Flow } from "../core/ip/flow.ts";
+import { Flows } from "../core/ip/flows.ts";
+import { type Prefix, parsePrefix } from "../core/ip/prefixes.ts";
+import type { Answers } from "../core/transport/answers.ts";
+import type { MessageHandler } from "../core/transport/messages.ts";
 import { Channel } from "./channel.ts";
 import type { FlowFeed } from "./flow-feed.ts";
 import type { FromDataPlane } from "./messages.ts";

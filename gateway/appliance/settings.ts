@@ -2,8 +2,8 @@
  * What the data plane is told: plain values, checked before, that go to its thread by message.
  * Whatever can fail (names, files, sockets, devices) has been done by the thread that sends them.
  */
-import type { TransportConfig } from "../core/config.ts";
-import type { Credentials } from "../core/credentials.ts";
+import type { TransportConfig } from "../core/transport/config.ts";
+import type { Credentials } from "../core/transport/credentials.ts";
 
 export type GatewayMode = "tunnel" | "transparent";
 

@@ -4,8 +4,8 @@
  */
 import { nativeMemory } from "../../sys/libc.ts";
 import { TunDevice, VirtioHeader } from "../../sys/tun.ts";
-import { IpPacket } from "../core/ip.ts";
-import { MAX_IP_BYTES, segmentCount, writeSegment } from "../core/segments.ts";
+import { IpPacket } from "../core/ip/ip.ts";
+import { MAX_IP_BYTES, segmentCount, writeSegment } from "../core/ip/segments.ts";
 import type { GatewayCounters } from "./statistics.ts";
 
 const NEEDS_CHECKSUM = 1;

@@ -7,10 +7,10 @@
 import { nativeMemory } from "../../sys/libc.ts";
 import { TunDevice, VirtioHeader } from "../../sys/tun.ts";
 import { viewOf } from "../../lib/codec.ts";
-import { sumTransport, transportChecksumAt } from "../core/ip-checksum.ts";
-import { IpPacket, TCP } from "../core/ip.ts";
-import { writeU16 } from "../core/network-order.ts";
-import { Joiner, MAX_IP_BYTES } from "../core/segments.ts";
+import { sumTransport, transportChecksumAt } from "../core/ip/ip-checksum.ts";
+import { IpPacket, TCP } from "../core/ip/ip.ts";
+import { writeU16 } from "../core/ip/network-order.ts";
+import { Joiner, MAX_IP_BYTES } from "../core/ip/segments.ts";
 import type { GatewayCounters } from "./statistics.ts";
 
 /** VIRTIO_NET_HDR_F_NEEDS_CSUM and VIRTIO_NET_HDR_GSO_ (include/uapi/linux/virtio_net.h). */

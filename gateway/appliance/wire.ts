@@ -4,9 +4,9 @@
  */
 import { Receiver, Sender } from "../../sys/datagrams.ts";
 import { systemTime } from "../../sys/time.ts";
-import type { Answers } from "../core/answers.ts";
-import { MAX_DATAGRAM_BYTES } from "../core/config.ts";
-import { Demultiplexer } from "../core/demultiplexer.ts";
+import type { Answers } from "../core/transport/answers.ts";
+import { MAX_DATAGRAM_BYTES } from "../core/transport/config.ts";
+import { Demultiplexer } from "../core/transport/demultiplexer.ts";
 import type { Channel } from "./channel.ts";
 
 /** Datagrams a system call. */

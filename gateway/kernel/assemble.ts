@@ -1,12 +1,12 @@
 /**
- * Assembles `gf256.wat` into `../core/gf256-module.ts`, which is committed: cores read no files, and
+ * Assembles `gf256.wat` into `../core/code/gf256-module.ts`, which is committed: cores read no files, and
  * nobody needs an assembler to run smfs. `npm run build` runs this; a test holds the two together.
  */
 import { readFileSync, writeFileSync } from "node:fs";
 import wabt from "wabt";
 
 const SOURCE = new URL("gf256.wat", import.meta.url);
-export const GENERATED = new URL("../core/gf256-module.ts", import.meta.url);
+export const GENERATED = new URL("../core/code/gf256-module.ts", import.meta.url);
 const LINE_CHARACTERS = 96;
 
 /** The text of the generated file. */

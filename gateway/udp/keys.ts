@@ -7,7 +7,7 @@ import { randomBytes } from "node:crypto";
 import { closeSync, fstatSync, openSync, readFileSync, writeFileSync } from "node:fs";
 import { messageOf, SmfsError } from "../../lib/errors.ts";
 import { equalBytes } from "../../lib/bytes.ts";
-import { type Credentials, KEY_BYTES } from "../core/credentials.ts";
+import { type Credentials, KEY_BYTES } from "../core/transport/credentials.ts";
 import { nodeCrypto } from "./crypto.ts";
 
 /** Permissions that group and others have. */

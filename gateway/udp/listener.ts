@@ -5,9 +5,9 @@
 import type { Logger } from "../../lib/ports.ts";
 import type { Peer } from "../../sys/datagram-socket.ts";
 import { systemTime } from "../../sys/time.ts";
-import { Answers } from "../core/answers.ts";
-import type { Verdict } from "../core/association.ts";
-import { Demultiplexer, type DemultiplexerStatistics } from "../core/demultiplexer.ts";
+import { Answers } from "../core/transport/answers.ts";
+import type { Verdict } from "../core/transport/association.ts";
+import { Demultiplexer, type DemultiplexerStatistics } from "../core/transport/demultiplexer.ts";
 import { resolveAddress } from "./address.ts";
 import { UdpLink, type UdpLinkOptions } from "./endpoint.ts";
 import { type LinkSocket, type SocketStatistics, TransportSocket } from "./socket.ts";

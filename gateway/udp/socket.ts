@@ -13,8 +13,8 @@ import {
   sendWhole,
   widenBuffers,
 } from "../../sys/datagram-socket.ts";
-import type { Verdict } from "../core/association.ts";
-import { MAX_DATAGRAM_BYTES } from "../core/config.ts";
+import type { Verdict } from "../core/transport/association.ts";
+import { MAX_DATAGRAM_BYTES } from "../core/transport/config.ts";
 import { type Address, formatAddress } from "./address.ts";
 
 /** Takes in 60 ms at 1 Gbit/s while the process is busy with something else. */

@@ -11,7 +11,7 @@
 import { viewOf } from "../../lib/codec.ts";
 import { equalBytes, toHex } from "../../lib/bytes.ts";
 import { type ErrorCode, messageOf, SmfsError } from "../../lib/errors.ts";
-import type { Link, LinkHandler } from "../../gateway/core/link.ts";
+import type { Link, LinkHandler } from "../../gateway/core/transport/link.ts";
 import type { Address, LogFollower, Position } from "../../logfs/core/log/api.ts";
 import { termOf } from "../../logfs/core/log/epoch.ts";
 import { peekRecordBytes, RECORD_HEADER_BYTES } from "../../logfs/core/log/record.ts";

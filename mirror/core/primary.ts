@@ -13,7 +13,7 @@
 import { viewOf } from "../../lib/codec.ts";
 import { messageOf, SmfsError } from "../../lib/errors.ts";
 import type { Timers, Clock } from "../../lib/ports.ts";
-import type { Link, LinkHandler } from "../../gateway/core/link.ts";
+import type { Link, LinkHandler } from "../../gateway/core/transport/link.ts";
 import type { Address, LogReader, Position, RawRecord } from "../../logfs/core/log/api.ts";
 import { termOf } from "../../logfs/core/log/epoch.ts";
 import { RecordHeader } from "../../logfs/core/log/format.ts";

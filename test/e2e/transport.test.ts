@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { afterEach, describe, expect, it } from "vitest";
 import { SmfsError } from "../../lib/errors.ts";
 import type { Logger } from "../../lib/ports.ts";
-import type { LinkHandler } from "../../gateway/core/link.ts";
+import type { LinkHandler } from "../../gateway/core/transport/link.ts";
 import { openLink, type UdpLink } from "../../gateway/udp/endpoint.ts";
 import { generateKey, readKeyFile, writeKeyFile } from "../../gateway/udp/keys.ts";
 

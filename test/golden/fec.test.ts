@@ -1,12 +1,12 @@
 /** The repair packet on the wire, byte by byte: a worked example with two layers. */
 import { describe, expect, it } from "vitest";
-import type { CodeParameters } from "../../gateway/core/code.ts";
-import { cauchyCoefficient } from "../../gateway/core/coefficients.ts";
-import { ErasureDecoder } from "../../gateway/core/decoder.ts";
-import { ErasureEncoder } from "../../gateway/core/encoder.ts";
-import { multiply } from "../../gateway/core/gf256.ts";
-import { LayeredEncoder } from "../../gateway/core/layered-encoder.ts";
-import { blockRepair } from "../../gateway/core/repair.ts";
+import type { CodeParameters } from "../../gateway/core/code/code.ts";
+import { cauchyCoefficient } from "../../gateway/core/code/coefficients.ts";
+import { ErasureDecoder } from "../../gateway/core/code/decoder.ts";
+import { ErasureEncoder } from "../../gateway/core/code/encoder.ts";
+import { multiply } from "../../gateway/core/code/gf256.ts";
+import { LayeredEncoder } from "../../gateway/core/code/layered-encoder.ts";
+import { blockRepair } from "../../gateway/core/code/repair.ts";
 import { fromHex, latin1, toHex } from "../../lib/bytes.ts";
 
 const FIRST = 0xfffffffe;

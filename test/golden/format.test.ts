@@ -8,11 +8,11 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import type { Struct } from "../../lib/codec.ts";
-import * as blocks from "../../gateway/core/blocks.ts";
-import * as packets from "../../gateway/core/packets.ts";
-import * as repair from "../../gateway/core/repair.ts";
-import * as transparentPackets from "../../gateway/core/transparent-packets.ts";
-import * as tunnelPackets from "../../gateway/core/tunnel-packets.ts";
+import * as blocks from "../../gateway/core/code/blocks.ts";
+import * as packets from "../../gateway/core/transport/packets.ts";
+import * as repair from "../../gateway/core/code/repair.ts";
+import * as transparentPackets from "../../gateway/core/ip/transparent-packets.ts";
+import * as tunnelPackets from "../../gateway/core/ip/tunnel-packets.ts";
 import * as items from "../../logfs/core/fs/items.ts";
 import * as liveBytes from "../../logfs/core/fs/live-bytes.ts";
 import * as moved from "../../logfs/core/fs/moved.ts";

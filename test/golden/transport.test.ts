@@ -5,7 +5,12 @@
 import { describe, expect, it } from "vitest";
 import { viewOf } from "../../lib/codec.ts";
 import type { CryptoPort } from "../../lib/ports.ts";
-import { finish, handshakeSecrets, initiate, respond } from "../../gateway/core/handshake.ts";
+import {
+  finish,
+  handshakeSecrets,
+  initiate,
+  respond,
+} from "../../gateway/core/transport/handshake.ts";
 import {
   Ack,
   DATAGRAM,
@@ -18,8 +23,8 @@ import {
   PROTOCOL_VERSION,
   StreamCredit,
   StreamFrame,
-} from "../../gateway/core/packets.ts";
-import { SealedChannel } from "../../gateway/core/sealed.ts";
+} from "../../gateway/core/transport/packets.ts";
+import { SealedChannel } from "../../gateway/core/transport/sealed.ts";
 import { nodeCrypto } from "../../gateway/udp/crypto.ts";
 
 const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString("hex");

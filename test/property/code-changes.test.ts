@@ -3,15 +3,15 @@
  * transport around them. What the receiver can rebuild from what has left is held against the claim.
  */
 import { describe, expect, it } from "vitest";
-import { CodeControl, codeLevels } from "../../gateway/core/code-control.ts";
-import type { CodeParameters } from "../../gateway/core/code.ts";
-import { transportConfig } from "../../gateway/core/config.ts";
-import { makeCounters } from "../../gateway/core/counters.ts";
-import { ErasureDecoder } from "../../gateway/core/decoder.ts";
-import { ErasureEncoder } from "../../gateway/core/encoder.ts";
-import { Flight } from "../../gateway/core/flight.ts";
-import { depthPackets } from "../../gateway/core/parameters.ts";
-import { Safety } from "../../gateway/core/safety.ts";
+import { CodeControl, codeLevels } from "../../gateway/core/transport/code-control.ts";
+import type { CodeParameters } from "../../gateway/core/code/code.ts";
+import { transportConfig } from "../../gateway/core/transport/config.ts";
+import { makeCounters } from "../../gateway/core/transport/counters.ts";
+import { ErasureDecoder } from "../../gateway/core/code/decoder.ts";
+import { ErasureEncoder } from "../../gateway/core/code/encoder.ts";
+import { Flight } from "../../gateway/core/transport/flight.ts";
+import { depthPackets } from "../../gateway/core/code/parameters.ts";
+import { Safety } from "../../gateway/core/transport/safety.ts";
 import { Prng } from "../../lib/prng.ts";
 
 const LENGTH = 40;

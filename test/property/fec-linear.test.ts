@@ -1,10 +1,10 @@
 /** Laws of the linear codes: what they can rebuild they do, and nothing that is false. */
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import type { CodeParameters } from "../../gateway/core/code.ts";
-import { ErasureDecoder } from "../../gateway/core/decoder.ts";
-import { ErasureEncoder } from "../../gateway/core/encoder.ts";
-import { blockRepair, MAX_REPAIR_HEADER_BYTES } from "../../gateway/core/repair.ts";
+import type { CodeParameters } from "../../gateway/core/code/code.ts";
+import { ErasureDecoder } from "../../gateway/core/code/decoder.ts";
+import { ErasureEncoder } from "../../gateway/core/code/encoder.ts";
+import { blockRepair, MAX_REPAIR_HEADER_BYTES } from "../../gateway/core/code/repair.ts";
 import { equalBytes } from "../../lib/bytes.ts";
 import { Prng } from "../../lib/prng.ts";
 

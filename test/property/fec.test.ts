@@ -1,12 +1,12 @@
 /** Laws of the erasure code: whatever happens to packets, nothing wrong is ever rebuilt. */
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import type { CodeParameters } from "../../gateway/core/code.ts";
-import { ErasureDecoder } from "../../gateway/core/decoder.ts";
-import { ErasureEncoder } from "../../gateway/core/encoder.ts";
-import { repairsByLevel } from "../../gateway/core/parameters.ts";
-import { membersOf } from "../../gateway/core/repair-members.ts";
-import type { Members } from "../../gateway/core/repair-solver.ts";
+import type { CodeParameters } from "../../gateway/core/code/code.ts";
+import { ErasureDecoder } from "../../gateway/core/code/decoder.ts";
+import { ErasureEncoder } from "../../gateway/core/code/encoder.ts";
+import { repairsByLevel } from "../../gateway/core/code/parameters.ts";
+import { membersOf } from "../../gateway/core/code/repair-members.ts";
+import type { Members } from "../../gateway/core/code/repair-solver.ts";
 import { equalBytes } from "../../lib/bytes.ts";
 import { Prng } from "../../lib/prng.ts";
 

@@ -5,8 +5,8 @@
  * The simulator's cipher does not hide anything, so that inner packets can be changed and sealed.
  */
 import { describe, expect, it } from "vitest";
-import { DATAGRAM, INNER, SealedHeader, TAG_BYTES } from "../../gateway/core/packets.ts";
-import type { SealedChannel } from "../../gateway/core/sealed.ts";
+import { DATAGRAM, INNER, SealedHeader, TAG_BYTES } from "../../gateway/core/transport/packets.ts";
+import type { SealedChannel } from "../../gateway/core/transport/sealed.ts";
 import { equalBytes } from "../../lib/bytes.ts";
 import type { Prng } from "../../lib/prng.ts";
 import { type Side, World } from "../sim/transport-world.ts";

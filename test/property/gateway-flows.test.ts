@@ -1,10 +1,10 @@
 /** Laws of the flow follower: an offset never says more than what left, and says all of it. */
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { Flow, type FlowEnd } from "../../gateway/core/flow.ts";
-import { formatEnd } from "../../gateway/core/flow-key.ts";
-import { Flows } from "../../gateway/core/flows.ts";
-import { TCP_FLAG } from "../../gateway/core/ip.ts";
+import { Flow, type FlowEnd } from "../../gateway/core/ip/flow.ts";
+import { formatEnd } from "../../gateway/core/ip/flow-key.ts";
+import { Flows } from "../../gateway/core/ip/flows.ts";
+import { TCP_FLAG } from "../../gateway/core/ip/ip.ts";
 import { parsed, type Segment, tcpPacket } from "../ip-packets.ts";
 
 const OUT = { source: "10.1.0.2", destination: "10.2.0.3", sourcePort: 40_000 };

@@ -1,14 +1,14 @@
 /** Laws of what the appliance does to IP packets, whoever made them. */
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { Fingerprinter, makeSendable, normalise } from "../../gateway/core/fingerprint.ts";
-import { checksum, transportChecksum } from "../../gateway/core/ip-checksum.ts";
-import { IpPacket, IPV4, IPV6, TCP_FLAG } from "../../gateway/core/ip.ts";
-import { clampMss, mssOf } from "../../gateway/core/ip-mss.ts";
-import { MAX_ANSWER_BYTES, writeTooBig } from "../../gateway/core/ip-too-big.ts";
-import { readU16, readU32, writeU16 } from "../../gateway/core/network-order.ts";
-import { isInPrefix, parsePrefix, PrefixTable } from "../../gateway/core/prefixes.ts";
-import { formatEnd, FLOW_KEY_BYTES, writeFlowKey } from "../../gateway/core/flow-key.ts";
+import { Fingerprinter, makeSendable, normalise } from "../../gateway/core/ip/fingerprint.ts";
+import { checksum, transportChecksum } from "../../gateway/core/ip/ip-checksum.ts";
+import { IpPacket, IPV4, IPV6, TCP_FLAG } from "../../gateway/core/ip/ip.ts";
+import { clampMss, mssOf } from "../../gateway/core/ip/ip-mss.ts";
+import { MAX_ANSWER_BYTES, writeTooBig } from "../../gateway/core/ip/ip-too-big.ts";
+import { readU16, readU32, writeU16 } from "../../gateway/core/ip/network-order.ts";
+import { isInPrefix, parsePrefix, PrefixTable } from "../../gateway/core/ip/prefixes.ts";
+import { formatEnd, FLOW_KEY_BYTES, writeFlowKey } from "../../gateway/core/ip/flow-key.ts";
 import { ipPacket, parsed, tcpPacket, udpPacket } from "../ip-packets.ts";
 
 const FOUR = { source: "10.1.0.2", destination: "10.2.0.3" };

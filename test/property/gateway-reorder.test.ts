@@ -1,7 +1,7 @@
 /** Laws of the reorder buffer: every packet once, in order, and nothing waits longer than allowed. */
 import * as fc from "fast-check";
 import { expect, it } from "vitest";
-import { Reorder } from "../../gateway/core/reorder.ts";
+import { Reorder } from "../../gateway/core/ip/reorder.ts";
 
 const SLOTS = 64;
 const HOLD = 1000;

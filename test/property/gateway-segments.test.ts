@@ -1,10 +1,15 @@
 /** Laws of cutting and joining TCP packets: nothing changes but the sizes. */
 import * as fc from "fast-check";
 import { expect, it } from "vitest";
-import { checksum, undoneChecksum } from "../../gateway/core/ip-checksum.ts";
-import { TCP_FLAG } from "../../gateway/core/ip.ts";
-import { readU16, readU32 } from "../../gateway/core/network-order.ts";
-import { Joiner, MAX_IP_BYTES, segmentCount, writeSegment } from "../../gateway/core/segments.ts";
+import { checksum, undoneChecksum } from "../../gateway/core/ip/ip-checksum.ts";
+import { TCP_FLAG } from "../../gateway/core/ip/ip.ts";
+import { readU16, readU32 } from "../../gateway/core/ip/network-order.ts";
+import {
+  Joiner,
+  MAX_IP_BYTES,
+  segmentCount,
+  writeSegment,
+} from "../../gateway/core/ip/segments.ts";
 import { parsed, tcpPacket } from "../ip-packets.ts";
 
 const FOUR = { source: "10.1.0.2", destination: "10.2.0.3" };

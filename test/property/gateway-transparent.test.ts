@@ -1,12 +1,12 @@
 /** Laws of the transparent mode: what is put back was sent, once, and the code's repairs suffice. */
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import type { CodeParameters } from "../../gateway/core/code.ts";
-import { makeSendable, normalise } from "../../gateway/core/fingerprint.ts";
-import { IPV4, type IpPacket } from "../../gateway/core/ip.ts";
-import { transportChecksum } from "../../gateway/core/ip-checksum.ts";
-import { TransparentEgress } from "../../gateway/core/transparent-egress.ts";
-import { TransparentIngress } from "../../gateway/core/transparent-ingress.ts";
+import type { CodeParameters } from "../../gateway/core/code/code.ts";
+import { makeSendable, normalise } from "../../gateway/core/ip/fingerprint.ts";
+import { IPV4, type IpPacket } from "../../gateway/core/ip/ip.ts";
+import { transportChecksum } from "../../gateway/core/ip/ip-checksum.ts";
+import { TransparentEgress } from "../../gateway/core/ip/transparent-egress.ts";
+import { TransparentIngress } from "../../gateway/core/ip/transparent-ingress.ts";
 import { toHex } from "../../lib/bytes.ts";
 import { Prng } from "../../lib/prng.ts";
 import { parsed, udpPacket } from "../ip-packets.ts";

@@ -1,7 +1,7 @@
 /** Laws of key updates under any loss, reordering and duplication. */
 import * as fc from "fast-check";
 import { expect, it } from "vitest";
-import { KEY_OVERLAP_MICROS } from "../../gateway/core/key-update.ts";
+import { KEY_OVERLAP_MICROS } from "../../gateway/core/transport/key-update.ts";
 import { nodeCrypto } from "../../gateway/udp/crypto.ts";
 import type { CryptoPort } from "../../lib/ports.ts";
 import { Prng } from "../../lib/prng.ts";

@@ -1,10 +1,10 @@
 /** Laws of the transport's parts, against the simplest thing that has them. */
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { Arrivals } from "../../gateway/core/arrivals.ts";
-import { Flight } from "../../gateway/core/flight.ts";
-import { Reassembly } from "../../gateway/core/reassembly.ts";
-import { REPLAY_WINDOW_PACKETS, ReplayWindow } from "../../gateway/core/replay.ts";
+import { Arrivals } from "../../gateway/core/transport/arrivals.ts";
+import { Flight } from "../../gateway/core/transport/flight.ts";
+import { Reassembly } from "../../gateway/core/transport/reassembly.ts";
+import { REPLAY_WINDOW_PACKETS, ReplayWindow } from "../../gateway/core/transport/replay.ts";
 import { Prng } from "../../lib/prng.ts";
 
 describe("replay window", () => {

@@ -1,7 +1,7 @@
 /** An association between virtual sockets: what `gateway/udp` is in virtual time. */
-import { Association } from "../../gateway/core/association.ts";
-import type { TransportConfig } from "../../gateway/core/config.ts";
-import type { LinkHandler } from "../../gateway/core/link.ts";
+import { Association } from "../../gateway/core/transport/association.ts";
+import type { TransportConfig } from "../../gateway/core/transport/config.ts";
+import type { LinkHandler } from "../../gateway/core/transport/link.ts";
 import { Prng } from "../../lib/prng.ts";
 import type { Life } from "./life.ts";
 import { KEY, seededCrypto } from "./transport-world.ts";

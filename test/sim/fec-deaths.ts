@@ -6,12 +6,12 @@
  * The real encoder and decoder run all the time: what the decoder has not at some moment is what it
  * would never have if the sender died then.
  */
-import type { CodeParameters, LossEstimate } from "../../gateway/core/code.ts";
-import { ErasureDecoder } from "../../gateway/core/decoder.ts";
-import { ErasureEncoder } from "../../gateway/core/encoder.ts";
-import { depthPackets, horizonPackets, levelsOf } from "../../gateway/core/parameters.ts";
-import { MAX_DEPTH, type Protection } from "../../gateway/core/risk-model.ts";
-import { riskModelOf } from "../../gateway/core/risk.ts";
+import type { CodeParameters, LossEstimate } from "../../gateway/core/code/code.ts";
+import { ErasureDecoder } from "../../gateway/core/code/decoder.ts";
+import { ErasureEncoder } from "../../gateway/core/code/encoder.ts";
+import { depthPackets, horizonPackets, levelsOf } from "../../gateway/core/code/parameters.ts";
+import { MAX_DEPTH, type Protection } from "../../gateway/core/code/risk-model.ts";
+import { riskModelOf } from "../../gateway/core/code/risk.ts";
 import { LossProcess } from "../../netem/core/loss.ts";
 import type { Loss } from "../../netem/core/settings.ts";
 import { Prng } from "../../lib/prng.ts";

@@ -2,7 +2,7 @@
  * The grid on which the redundancy model is held against simulation: codes, as they come and as
  * adaptation makes them, times links. One cell is one run of `fec-deaths.ts`.
  */
-import type { CodeParameters, LossEstimate } from "../../gateway/core/code.ts";
+import type { CodeParameters, LossEstimate } from "../../gateway/core/code/code.ts";
 import { type Death, simulateDeaths } from "./fec-deaths.ts";
 
 export interface Cell {

@@ -1,8 +1,8 @@
 /** The redundancy model against simulated deaths: no more may be lost than it says. */
 import { describe, expect, it } from "vitest";
-import { DEFAULT_CODE, type LossEstimate } from "../../gateway/core/code.ts";
-import { LayeredRisk } from "../../gateway/core/layered-risk.ts";
-import { FIRST_COPY_STRIDES } from "../../gateway/core/risk-model.ts";
+import { DEFAULT_CODE, type LossEstimate } from "../../gateway/core/code/code.ts";
+import { LayeredRisk } from "../../gateway/core/code/layered-risk.ts";
+import { FIRST_COPY_STRIDES } from "../../gateway/core/code/risk-model.ts";
 import { LossProcess } from "../../netem/core/loss.ts";
 import { Prng } from "../../lib/prng.ts";
 import { type Cell, describeCell, GRID, judgeCell } from "./fec-grid.ts";

@@ -1,6 +1,6 @@
 /** The transport over each kind of code: streams arrive whole, and waiters hear of safety early. */
 import { describe, expect, it } from "vitest";
-import type { CodeParameters } from "../../gateway/core/code.ts";
+import type { CodeParameters } from "../../gateway/core/code/code.ts";
 import type { LinkChanges } from "../../netem/core/settings.ts";
 import { World } from "./transport-world.ts";
 

@@ -3,7 +3,7 @@
  * delay, `safeOffset` follows what was written after another, acknowledgements come back. It can be
  * broken and joined again; what was in flight is then lost, as with a real association.
  */
-import type { Link, LinkHandler, LinkStatistics } from "../../gateway/core/link.ts";
+import type { Link, LinkHandler, LinkStatistics } from "../../gateway/core/transport/link.ts";
 import type { VirtualClock } from "./clock.ts";
 
 const BUFFER_BYTES = 256 * 1024;

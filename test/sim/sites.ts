@@ -1,5 +1,5 @@
 /** The two sites of the simulator: production code on simulated disks, in one life each. */
-import type { TransportConfig } from "../../gateway/core/config.ts";
+import type { TransportConfig } from "../../gateway/core/transport/config.ts";
 import { Cleaner } from "../../logfs/core/fs/cleaner/cleaner.ts";
 import { GatedVolume } from "../../logfs/core/fs/cleaner/gated-volume.ts";
 import { FileSystem } from "../../logfs/core/fs/filesystem.ts";

@@ -1,6 +1,6 @@
 /** The code follows the link, in virtual time, over the whole transport. */
 import { describe, expect, it } from "vitest";
-import type { LinkStatistics } from "../../gateway/core/link.ts";
+import type { LinkStatistics } from "../../gateway/core/transport/link.ts";
 import type { Loss } from "../../netem/core/settings.ts";
 import { World } from "./transport-world.ts";
 

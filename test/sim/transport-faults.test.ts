@@ -1,6 +1,6 @@
 /** What long outages and strong reordering leave behind: nothing. */
 import { describe, expect, it } from "vitest";
-import type { MessageHandler } from "../../gateway/core/messages.ts";
+import type { MessageHandler } from "../../gateway/core/transport/messages.ts";
 import { World } from "./transport-world.ts";
 
 const MILLISECOND = 1000;

@@ -1,6 +1,6 @@
 /** A stream, a handshake and a change of keys in a flood of everything that a stranger can send. */
 import { expect, it } from "vitest";
-import { handshakeSecrets, initiate } from "../../gateway/core/handshake.ts";
+import { handshakeSecrets, initiate } from "../../gateway/core/transport/handshake.ts";
 import { nodeCrypto } from "../../gateway/udp/crypto.ts";
 import { KEY, World } from "./transport-world.ts";
 

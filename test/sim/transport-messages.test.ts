@@ -1,6 +1,6 @@
 /** Messages in virtual time: what arrives, what is rebuilt, what is told of the rest. */
 import { describe, expect, it } from "vitest";
-import type { MessageHandler, MessageInfo } from "../../gateway/core/messages.ts";
+import type { MessageHandler, MessageInfo } from "../../gateway/core/transport/messages.ts";
 import type { LinkChanges } from "../../netem/core/settings.ts";
 import { World } from "./transport-world.ts";
 

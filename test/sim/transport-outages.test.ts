@@ -3,7 +3,7 @@
  * out of order or twice. What the session survives arrives whole; what it does not begins again.
  */
 import { describe, expect, it } from "vitest";
-import type { TransportConfig } from "../../gateway/core/config.ts";
+import type { TransportConfig } from "../../gateway/core/transport/config.ts";
 import type { LinkChanges } from "../../netem/core/settings.ts";
 import { World } from "./transport-world.ts";
 

@@ -1,7 +1,7 @@
 /** Sessions change their keys while a stream goes on, over paths that lose, reorder and duplicate. */
 import { describe, expect, it } from "vitest";
-import { KEY_OVERLAP_MICROS } from "../../gateway/core/key-update.ts";
-import type { SealedChannel } from "../../gateway/core/sealed.ts";
+import { KEY_OVERLAP_MICROS } from "../../gateway/core/transport/key-update.ts";
+import type { SealedChannel } from "../../gateway/core/transport/sealed.ts";
 import type { LinkChanges } from "../../netem/core/settings.ts";
 import { type Side, World } from "./transport-world.ts";
 

@@ -4,7 +4,7 @@
  */
 import { describe, expect, it } from "vitest";
 import type { LinkChanges } from "../../netem/core/settings.ts";
-import type { TransportConfig } from "../../gateway/core/config.ts";
+import type { TransportConfig } from "../../gateway/core/transport/config.ts";
 import { World } from "./transport-world.ts";
 
 const MILLISECOND = 1000;

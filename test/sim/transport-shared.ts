@@ -3,7 +3,7 @@
  * bottleneck's far end and back, so that round trips may differ.
  */
 import { Prng } from "../../lib/prng.ts";
-import { MAX_DATAGRAM_BYTES, type TransportConfig } from "../../gateway/core/config.ts";
+import { MAX_DATAGRAM_BYTES, type TransportConfig } from "../../gateway/core/transport/config.ts";
 import { EmulatedLink } from "../../netem/core/link.ts";
 import { IDEAL_LINK, type LinkSettings } from "../../netem/core/settings.ts";
 import { KEY, seededCrypto, Side } from "./transport-world.ts";

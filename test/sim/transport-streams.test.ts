@@ -1,7 +1,7 @@
 /** Several ordered streams in one association: whole, in order, and none waits for another. */
 import { describe, expect, it } from "vitest";
-import { MAX_STREAMS } from "../../gateway/core/packets.ts";
-import type { StreamHandler } from "../../gateway/core/streams.ts";
+import { MAX_STREAMS } from "../../gateway/core/transport/packets.ts";
+import type { StreamHandler } from "../../gateway/core/transport/streams.ts";
 import type { LinkChanges } from "../../netem/core/settings.ts";
 import { World } from "./transport-world.ts";
 

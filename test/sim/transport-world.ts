@@ -4,11 +4,11 @@
  */
 import type { CryptoPort } from "../../lib/ports.ts";
 import { Prng } from "../../lib/prng.ts";
-import { Association } from "../../gateway/core/association.ts";
-import { MAX_DATAGRAM_BYTES, type TransportConfig } from "../../gateway/core/config.ts";
-import type { LinkHandler } from "../../gateway/core/link.ts";
-import type { MessageHandler } from "../../gateway/core/messages.ts";
-import type { StreamHandler } from "../../gateway/core/streams.ts";
+import { Association } from "../../gateway/core/transport/association.ts";
+import { MAX_DATAGRAM_BYTES, type TransportConfig } from "../../gateway/core/transport/config.ts";
+import type { LinkHandler } from "../../gateway/core/transport/link.ts";
+import type { MessageHandler } from "../../gateway/core/transport/messages.ts";
+import type { StreamHandler } from "../../gateway/core/transport/streams.ts";
 import { nodeCrypto } from "../../gateway/udp/crypto.ts";
 import { EmulatedLink } from "../../netem/core/link.ts";
 import { IDEAL_LINK, type LinkChanges } from "../../netem/core/settings.ts";

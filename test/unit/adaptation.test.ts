@@ -1,9 +1,13 @@
 import { describe, expect, it } from "vitest";
-import { Adaptation, overheadOf } from "../../gateway/core/adaptation.ts";
-import { type CodeParameters, DEFAULT_CODE, type LossEstimate } from "../../gateway/core/code.ts";
-import { levelsOf } from "../../gateway/core/parameters.ts";
-import { LossEstimator } from "../../gateway/core/loss-estimator.ts";
-import { riskModelOf } from "../../gateway/core/risk.ts";
+import { Adaptation, overheadOf } from "../../gateway/core/code/adaptation.ts";
+import {
+  type CodeParameters,
+  DEFAULT_CODE,
+  type LossEstimate,
+} from "../../gateway/core/code/code.ts";
+import { levelsOf } from "../../gateway/core/code/parameters.ts";
+import { LossEstimator } from "../../gateway/core/code/loss-estimator.ts";
+import { riskModelOf } from "../../gateway/core/code/risk.ts";
 import { Prng } from "../../lib/prng.ts";
 
 const SECOND = 1_000_000;

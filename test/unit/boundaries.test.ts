@@ -12,7 +12,7 @@ describe("imports", () => {
   test.each([
     ["lib/a.ts", 'import { x } from "../sys/b.ts";'],
     ["sys/a.ts", 'import { x } from "../netem/core/link.ts";'],
-    ["netem/udp/a.ts", 'import { x } from "../../gateway/core/code.ts";'],
+    ["netem/udp/a.ts", 'import { x } from "../../gateway/core/code/code.ts";'],
     ["gateway/core/a.ts", 'import type { x } from "../../logfs/core/vfs.ts";'],
     ["mirror/link/a.ts", 'export { x } from "../../cli/main.ts";'],
     ["web/a.ts", 'import { x } from "../netem/core/link.ts";'],

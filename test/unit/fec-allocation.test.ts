@@ -2,9 +2,9 @@
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { describe, expect, it } from "vitest";
-import { type CodeParameters, DEFAULT_CODE } from "../../gateway/core/code.ts";
-import { ErasureDecoder } from "../../gateway/core/decoder.ts";
-import { ErasureEncoder } from "../../gateway/core/encoder.ts";
+import { type CodeParameters, DEFAULT_CODE } from "../../gateway/core/code/code.ts";
+import { ErasureDecoder } from "../../gateway/core/code/decoder.ts";
+import { ErasureEncoder } from "../../gateway/core/code/encoder.ts";
 
 setFlagsFromString("--expose-gc");
 const collect = runInNewContext("gc") as () => void;

@@ -1,13 +1,13 @@
 /** The WebAssembly kernel: the committed bytes are the source's, and it computes what the field says. */
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
-import { Blocks } from "../../gateway/core/blocks.ts";
+import { Blocks } from "../../gateway/core/code/blocks.ts";
 import {
   cauchyCoefficient,
   DENSE_MEMBERS,
   randomCoefficient,
-} from "../../gateway/core/coefficients.ts";
-import { invert, multiply } from "../../gateway/core/gf256.ts";
+} from "../../gateway/core/code/coefficients.ts";
+import { invert, multiply } from "../../gateway/core/code/gf256.ts";
 import { assemble, GENERATED } from "../../gateway/kernel/assemble.ts";
 import { Prng } from "../../lib/prng.ts";
 

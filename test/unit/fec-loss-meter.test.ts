@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { BURST_BUCKETS, LossMeter } from "../../gateway/core/loss-meter.ts";
+import { BURST_BUCKETS, LossMeter } from "../../gateway/core/code/loss-meter.ts";
 import { LossProcess } from "../../netem/core/loss.ts";
 import { Prng } from "../../lib/prng.ts";
 

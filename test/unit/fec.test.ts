@@ -1,10 +1,10 @@
 import { describe, expect, it } from "vitest";
-import { DEFAULT_CODE, type LayeredParameters } from "../../gateway/core/code.ts";
-import { symbolHeader } from "../../gateway/core/blocks.ts";
-import { ErasureDecoder } from "../../gateway/core/decoder.ts";
-import { ErasureEncoder } from "../../gateway/core/encoder.ts";
-import { LayeredEncoder } from "../../gateway/core/layered-encoder.ts";
-import { layeredRepair, type LayeredRepair, REPAIR } from "../../gateway/core/repair.ts";
+import { DEFAULT_CODE, type LayeredParameters } from "../../gateway/core/code/code.ts";
+import { symbolHeader } from "../../gateway/core/code/blocks.ts";
+import { ErasureDecoder } from "../../gateway/core/code/decoder.ts";
+import { ErasureEncoder } from "../../gateway/core/code/encoder.ts";
+import { LayeredEncoder } from "../../gateway/core/code/layered-encoder.ts";
+import { layeredRepair, type LayeredRepair, REPAIR } from "../../gateway/core/code/repair.ts";
 import { equalBytes } from "../../lib/bytes.ts";
 import { viewOf } from "../../lib/codec.ts";
 import { SmfsError } from "../../lib/errors.ts";

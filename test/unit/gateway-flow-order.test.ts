@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
-import { FlowOrder } from "../../gateway/core/flow-order.ts";
-import { TCP_FLAG } from "../../gateway/core/ip.ts";
+import { FlowOrder } from "../../gateway/core/ip/flow-order.ts";
+import { TCP_FLAG } from "../../gateway/core/ip/ip.ts";
 import { parsed, type Segment, tcpPacket } from "../ip-packets.ts";
 
 const ENDS = { source: "10.1.0.2", destination: "10.2.0.3" };

@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
-import { handshakeSecrets } from "../../gateway/core/handshake.ts";
+import { handshakeSecrets } from "../../gateway/core/transport/handshake.ts";
 import { nodeCrypto } from "../../gateway/udp/crypto.ts";
 import { generateKey, publicKeyOf, readKeys, writeKeyFile } from "../../gateway/udp/keys.ts";
 

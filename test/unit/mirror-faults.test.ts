@@ -1,6 +1,6 @@
 /** What a primary may believe of a mirror whose disk is slow, full or broken. */
 import { describe, expect, it } from "vitest";
-import type { LinkHandler } from "../../gateway/core/link.ts";
+import type { LinkHandler } from "../../gateway/core/transport/link.ts";
 import { concatBytes } from "../../lib/bytes.ts";
 import { frame, FRAME, Probe } from "../../mirror/core/messages.ts";
 import type { VirtualClock } from "../sim/clock.ts";

@@ -1,6 +1,6 @@
 /** The search for the path's MTU alone, against a path that is a number. */
 import { describe, expect, it } from "vitest";
-import { BASE_BYTES, PathMtu } from "../../gateway/core/path-mtu.ts";
+import { BASE_BYTES, PathMtu } from "../../gateway/core/transport/path-mtu.ts";
 
 const ROUND_TRIP = 20_000;
 const TIMEOUT = 50_000;

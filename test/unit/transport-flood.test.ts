@@ -1,11 +1,11 @@
 /** What floods cost: counted in key exchanges, HMACs, answers and memory, not in seconds. */
 import { describe, expect, it } from "vitest";
-import { Acceptor, MAX_HALF_OPEN } from "../../gateway/core/acceptor.ts";
-import { Answers } from "../../gateway/core/answers.ts";
-import { type Member, Demultiplexer } from "../../gateway/core/demultiplexer.ts";
-import { finish, handshakeSecrets, initiate } from "../../gateway/core/handshake.ts";
-import { DATAGRAM, HandshakeInit, PROTOCOL_VERSION } from "../../gateway/core/packets.ts";
-import { SealedChannel } from "../../gateway/core/sealed.ts";
+import { Acceptor, MAX_HALF_OPEN } from "../../gateway/core/transport/acceptor.ts";
+import { Answers } from "../../gateway/core/transport/answers.ts";
+import { type Member, Demultiplexer } from "../../gateway/core/transport/demultiplexer.ts";
+import { finish, handshakeSecrets, initiate } from "../../gateway/core/transport/handshake.ts";
+import { DATAGRAM, HandshakeInit, PROTOCOL_VERSION } from "../../gateway/core/transport/packets.ts";
+import { SealedChannel } from "../../gateway/core/transport/sealed.ts";
 import { nodeCrypto } from "../../gateway/udp/crypto.ts";
 import type { CryptoPort } from "../../lib/ports.ts";
 import { Prng } from "../../lib/prng.ts";

@@ -1,10 +1,15 @@
 /** Static keys and key updates, one fact at a time. */
 import { describe, expect, it } from "vitest";
-import type { Credentials } from "../../gateway/core/credentials.ts";
-import { EpochKeys, MAX_PACKETS_PER_KEY } from "../../gateway/core/epoch-keys.ts";
-import { finish, handshakeSecrets, initiate, respond } from "../../gateway/core/handshake.ts";
-import { KEY_OVERLAP_MICROS } from "../../gateway/core/key-update.ts";
-import { HandshakeResponse } from "../../gateway/core/packets.ts";
+import type { Credentials } from "../../gateway/core/transport/credentials.ts";
+import { EpochKeys, MAX_PACKETS_PER_KEY } from "../../gateway/core/transport/epoch-keys.ts";
+import {
+  finish,
+  handshakeSecrets,
+  initiate,
+  respond,
+} from "../../gateway/core/transport/handshake.ts";
+import { KEY_OVERLAP_MICROS } from "../../gateway/core/transport/key-update.ts";
+import { HandshakeResponse } from "../../gateway/core/transport/packets.ts";
 import { nodeCrypto } from "../../gateway/udp/crypto.ts";
 import { type End, ends, staticPair } from "../transport-keys.ts";
 

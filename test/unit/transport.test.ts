@@ -7,8 +7,8 @@ import {
   initiate,
   initVerifies,
   respond,
-} from "../../gateway/core/handshake.ts";
-import { Pacer, RateControl } from "../../gateway/core/pacer.ts";
+} from "../../gateway/core/transport/handshake.ts";
+import { Pacer, RateControl } from "../../gateway/core/transport/pacer.ts";
 import {
   Ack,
   DataHeader,
@@ -16,9 +16,9 @@ import {
   HandshakeResponse,
   Notice,
   SealedHeader,
-} from "../../gateway/core/packets.ts";
-import { RoundTrip } from "../../gateway/core/rtt.ts";
-import { SealedChannel } from "../../gateway/core/sealed.ts";
+} from "../../gateway/core/transport/packets.ts";
+import { RoundTrip } from "../../gateway/core/transport/rtt.ts";
+import { SealedChannel } from "../../gateway/core/transport/sealed.ts";
 import { nodeCrypto } from "../../gateway/udp/crypto.ts";
 
 const SECRETS = handshakeSecrets(nodeCrypto, new Uint8Array(32).fill(1));
