@@ -171,7 +171,7 @@ export class World {
       case "fullMirror":
         return this.fillMirror((0.1 + 4 * prng.float()) * SECOND);
       case "fullPrimary":
-        return this.fillPrimary((0.1 + 4 * prng.float()) * SECOND);
+        return this.fillPrimary((0.1 + 60 * prng.float()) * SECOND);
       case "clockJump":
         return this.jumpClock(prng.pick([this.primaryLife, this.mirrorLife]));
       case "calm":
