@@ -20,8 +20,8 @@ const WIRE = [
   // Layer 0 closes with packet ffffffff and waits for one more packet.
   "data 00000000",
   [
-    "01 00 02 02 02", // layered, layer 0 of 2, r = 2, count 2
-    "0100 feffffff", // stride 1, first member
+    "01 00 02 02 0200", // layered, layer 0 of 2, r = 2, count 2
+    "01000000 feffffff", // stride 1, first member
     "0600", // lengths 3 ^ 5
     "2020204445", // "abc" ^ "ABC", then "DE": the shorter is padded with zeros
   ],
@@ -29,27 +29,27 @@ const WIRE = [
   // Layer 1's second bin closed in its first round (stagger) with ffffffff alone, and has waited for
   // two more packets: a copy.
   [
-    "01 01 02 02 01", // layer 1 of 2, r = 2, count 1
-    "0200 ffffffff", // stride 2
+    "01 01 02 02 0100", // layer 1 of 2, r = 2, count 1
+    "02000000 ffffffff", // stride 2
     "0500",
     "4142434445", // "ABCDE"
   ],
   // The sender falls idle: what is left leaves, the dense layer first.
   [
-    "01 00 02 02 02", // layer 0, members 0 and 1
-    "0100 00000000",
+    "01 00 02 02 0200", // layer 0, members 0 and 1
+    "01000000 00000000",
     "0200", // lengths 0 ^ 2
     "7879", // "" ^ "xy"
   ],
   [
-    "01 01 02 02 02", // layer 1, members fffffffe and 0
-    "0200 feffffff",
+    "01 01 02 02 0200", // layer 1, members fffffffe and 0
+    "02000000 feffffff",
     "0300", // lengths 3 ^ 0
     "616263", // "abc" ^ ""
   ],
   [
-    "01 01 02 02 01", // layer 1, member 1 alone
-    "0200 01000000",
+    "01 01 02 02 0100", // layer 1, member 1 alone
+    "02000000 01000000",
     "0200",
     "7879", // "xy"
   ],
@@ -134,8 +134,8 @@ describe("repairs in GF(256)", () => {
     const parameters = { kind: "block", k: 3, m: 1, interleave: 1 } as const;
     expect(repairsOf(parameters)).toEqual(
       [
-        ["03 03 01 00 03", "0100", "feffffff", "8100 128a09136d"],
-        ["03 03 01 00 01", "0100", "01000000", "e700 b74a"],
+        ["03 03 01 00 0300", "01000000", "feffffff", "8100 128a09136d"],
+        ["03 03 01 00 0100", "01000000", "01000000", "e700 b74a"],
       ].map(join),
     );
   });

@@ -110,7 +110,7 @@ describe("protocol version 2", () => {
       stream: 3,
       offset: 2 ** 40 + 5,
     });
-    expect(hex(out)).toBe("010000000000003412bc9a785601030500000000010000");
+    expect(hex(out)).toBe("01000000000000000000003412bc9a785601030500000000010000");
   });
 
   it("ack and ping", () => {

@@ -4,7 +4,7 @@ import { describe, expect, it } from "vitest";
 import type { CodeParameters } from "../../gateway/core/code/code.ts";
 import { ErasureDecoder } from "../../gateway/core/code/decoder.ts";
 import { ErasureEncoder } from "../../gateway/core/code/encoder.ts";
-import { blockRepair, MAX_REPAIR_HEADER_BYTES } from "../../gateway/core/code/repair.ts";
+import { blockRepair, REPAIR_HEADER_BYTES } from "../../gateway/core/code/repair.ts";
 import { equalBytes } from "../../lib/bytes.ts";
 import { Prng } from "../../lib/prng.ts";
 
@@ -185,7 +185,7 @@ describe("a decoder of linear repairs under attack", () => {
         const decoder = new ErasureDecoder({ windowPackets: 64, maxWindowPackets: 1024 });
         for (let id = 0; id < 400; id++) {
           if (prng.chance(0.8)) decoder.handleData(id, prng.fill(new Uint8Array(prng.below(80))));
-          const repair = prng.fill(new Uint8Array(MAX_REPAIR_HEADER_BYTES + prng.below(100)));
+          const repair = prng.fill(new Uint8Array(REPAIR_HEADER_BYTES + prng.below(100)));
           repair[0] = kind;
           // Small numbers get further.
           for (const at of [1, 2, 3, 4, 5, 6, 7, 8])

@@ -38,7 +38,7 @@ describe("layouts of version 2", () => {
     ["response", 96, HandshakeResponse],
     ["notice", 8, Notice],
     ["sealed header", 16, SealedHeader],
-    ["data header", 13, DataHeader],
+    ["data header", 17, DataHeader],
     ["ack", 120, Ack],
   ] as const)("%s has %i bytes", (_name, bytes, layout) => {
     expect(layout.size).toBe(bytes);

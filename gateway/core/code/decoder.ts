@@ -30,7 +30,7 @@ import {
   isPlausiblePayload,
   isPlausibleSlidingWindow,
   layeredRepair,
-  MAX_REPAIR_HEADER_BYTES,
+  REPAIR_HEADER_BYTES,
   REPAIR,
   slidingWindowRepair,
 } from "./repair.ts";
@@ -67,7 +67,7 @@ export class ErasureDecoder implements Decoder, SolverHost {
   private readonly queue = new RebuiltQueue();
   private layered: LayeredSolver | null = null;
   private linear: LinearSolver | null = null;
-  private readonly headerBytes = new Uint8Array(MAX_REPAIR_HEADER_BYTES);
+  private readonly headerBytes = new Uint8Array(REPAIR_HEADER_BYTES);
   private readonly headerView = viewOf(this.headerBytes);
   /** The repair in hand. */
   private readonly layeredHeader = layeredRepair.decode(this.headerView, 0);

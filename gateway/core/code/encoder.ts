@@ -10,7 +10,7 @@ import { BlockEncoder } from "./block-encoder.ts";
 import { symbolHeader } from "./blocks.ts";
 import { type CodeParameters, DEFAULT_CODE, type Encoder } from "./code.ts";
 import { LayeredEncoder } from "./layered-encoder.ts";
-import { MAX_REPAIR_HEADER_BYTES } from "./repair.ts";
+import { REPAIR_HEADER_BYTES } from "./repair.ts";
 import { levelsOf, MAX_LEVELS } from "./parameters.ts";
 import { SlidingWindowEncoder } from "./sliding-window-encoder.ts";
 
@@ -55,7 +55,7 @@ export class ErasureEncoder implements Encoder {
   }
 
   repairBytes(dataBytes: number): number {
-    return MAX_REPAIR_HEADER_BYTES + symbolHeader.size + dataBytes;
+    return REPAIR_HEADER_BYTES + symbolHeader.size + dataBytes;
   }
 
   push(id: number, packet: Uint8Array, nowMicros: number): void {

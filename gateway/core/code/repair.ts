@@ -18,8 +18,8 @@ export const layeredRepair = struct("layered repair", {
   layer: u8("index of the layer, from 0 (the densest)"),
   layers: u8("layers of the sender's code (c), 1 to 8"),
   r: u8("members of a full group in the sender's code, 1 to 255"),
-  count: u8("members of this group, 1 to r; fewer than r when it was flushed"),
-  stride: u16("distance between members' ids, at least 1"),
+  count: u16("members of this group, 1 to r; fewer than r when it was flushed"),
+  stride: u32("distance between members' ids, at least 1"),
   first: u32("id of the first member"),
 });
 export type LayeredRepair = Infer<typeof layeredRepair>;
@@ -43,14 +43,17 @@ export const blockRepair = struct("block repair", {
   k: u8("data packets of a full block, at least 1"),
   m: u8("repairs of a block, at least 1; k + m at most 256"),
   index: u8("which of them this is, from 0"),
-  count: u8("members of this block, 1 to k; fewer than k when it was flushed"),
-  stride: u16("distance between members' ids, at least 1; k × stride at most 512"),
+  count: u16("members of this block, 1 to k; fewer than k when it was flushed"),
+  stride: u32("distance between members' ids, at least 1; k × stride at most 512"),
   first: u32("id of the first member"),
 });
 export type BlockRepair = Infer<typeof blockRepair>;
 
-/** Longest header, bytes: what a block keeps free before its symbol. */
-export const MAX_REPAIR_HEADER_BYTES = slidingWindowRepair.size;
+/**
+ * Of every kind alike, bytes: what a block keeps free before its symbol. So full datagrams have one length
+ * whatever the code, and leave in one message that the kernel cuts.
+ */
+export const REPAIR_HEADER_BYTES = slidingWindowRepair.size;
 
 /** Whether as many bytes can stand behind a header. */
 export function isPlausiblePayload(bytes: number): boolean {

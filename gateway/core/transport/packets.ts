@@ -95,7 +95,7 @@ export const INNER = {
 /** As long as what stands before a repair, so that full datagrams of both kinds have one length. */
 export const DataHeader = struct("data header", {
   kind: u8("INNER.data"),
-  zero: reserved(6),
+  zero: reserved(10),
   unsettled: u16("id − oldest id whose fate the sender still waits for; below ID_WINDOW"),
   id: u32("number of this packet in the code, from 0, never reused in a session"),
 });
