@@ -242,7 +242,7 @@ export const MIRROR = {
   adapt: withDefault(
     flag,
     flagForm,
-    true,
+    false,
     "the code follows the loss of the link, starting from code; interleave = [] stays as it is",
   ),
   min_overhead: withDefault(

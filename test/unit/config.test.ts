@@ -86,6 +86,7 @@ describe("values", () => {
       rate = "100mbit"
       target_risk = 1e-9
       code = { r = 4, interleave = [1, 20] }
+      adapt = true
       max_overhead = "75%"
       datagram = 1200
       [status]

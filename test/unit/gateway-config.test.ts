@@ -46,7 +46,7 @@ describe("the gateway's configuration", () => {
             rateBitsPerSecond: 1e9,
             targetRisk: 1e-6,
             code: expect.anything(),
-            adapt: { minOverhead: 0, maxOverhead: 0.5 },
+            adapt: null,
             datagramBytes: 1400,
             holdMicros: 50_000,
           },
